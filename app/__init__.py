@@ -1,0 +1,1 @@
+"""The FastAPI application: plain FastAPI that knows nothing of Lambda."""

@@ -1,0 +1,188 @@
+"""Runs background tasks in order, isolated from each other and bounded by a deadline.
+
+Starlette runs every background task, whoever made the route, the router or the response, by
+awaiting ``BackgroundTask.__call__``: FastAPI's ``BackgroundTasks`` awaits it for each of its tasks,
+``Response(background=...)`` awaits it directly. ``install`` puts the task runner at that one place,
+so that a route needs no line of this project to be covered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import anyio.to_thread
+from starlette.background import BackgroundTask
+
+from app.log import logger
+
+Status = Literal["succeeded", "failed", "timed out", "not started"]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+CANCEL_GRACE_SECONDS = 0.2
+"""How long a cancelled task may take to clean up before it is left behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one background task ended."""
+
+    task: str
+    status: Status
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a task's function, seen from outside of it."""
+
+    task: str
+    started: bool = False
+    ended: bool = False
+    error: BaseException | None = None
+
+    @property
+    def still_running(self) -> bool:
+        """Whether the function has begun and has not come to its end."""
+        return self.started and not self.ended
+
+
+@dataclass(slots=True)
+class TaskRunner:
+    """Runs the background tasks of one request, one after another.
+
+    ``deadline`` is a time of the running loop's clock, in seconds; without one, a task may take as
+    long as it likes. Every outcome is appended to ``outcomes`` and recorded in the log; a run that
+    could not be stopped is appended to ``abandoned``.
+    """
+
+    deadline: float | None = None
+    outcomes: list[Outcome] = field(default_factory=list)
+    abandoned: list[Run] = field(default_factory=list)
+
+    async def run(self, task: BackgroundTask) -> None:
+        """Run one task to its end or its limit; nothing that it raises reaches the caller."""
+        run = Run(name_of(task.func))
+        limit = self._limit(task.func)
+        if limit is not None and limit <= 0:
+            self.record(run.task, "not started", "no time was left before the deadline")
+            return
+        started = time.perf_counter()
+        running = asyncio.ensure_future(_contain(task, run))
+        try:
+            done, _ = await asyncio.wait((running,), timeout=limit)
+        except asyncio.CancelledError:
+            await self._stop(running, run, started, "its request was cancelled")
+            raise
+        if not done:
+            await self._stop(running, run, started, f"it was not done after {limit:.3f} s")
+        elif run.error is not None:
+            seconds = time.perf_counter() - started
+            self.record(run.task, "failed", repr(run.error), seconds, run.error)
+        else:
+            self.record(run.task, "succeeded", None, time.perf_counter() - started)
+
+    def _limit(self, function: Callable[..., Any]) -> float | None:
+        own: float | None = getattr(function, "__time_limit__", None)
+        if self.deadline is None:
+            return own
+        left = self.deadline - asyncio.get_running_loop().time()
+        return left if own is None else min(own, left)
+
+    async def _stop(
+        self, running: asyncio.Future[None], run: Run, started: float, reason: str
+    ) -> None:
+        running.cancel()
+        await asyncio.wait((running,), timeout=CANCEL_GRACE_SECONDS)
+        seconds = time.perf_counter() - started
+        if not run.started:
+            self.record(run.task, "not started", f"no thread became free and {reason}")
+            return
+        if run.still_running:
+            self.abandoned.append(run)
+            reason += "; it runs on, abandoned"
+        self.record(run.task, "timed out", reason, seconds)
+
+    def record(
+        self,
+        task: str,
+        status: Status,
+        reason: str | None = None,
+        seconds: float = 0.0,
+        error: BaseException | None = None,
+    ) -> None:
+        """Take down how a task ended; a success only shows in the log at level DEBUG."""
+        self.outcomes.append(Outcome(task, status, seconds))
+        extra = {"task": task, "status": status, "duration_ms": round(seconds * 1000, 3)}
+        if reason is None:
+            logger.debug("background task %s", status, extra=extra)
+        else:
+            exc_info = (type(error), error, error.__traceback__) if error else None
+            logger.error("background task %s: %s", status, reason, extra=extra, exc_info=exc_info)
+
+
+async def _contain(task: BackgroundTask, run: Run) -> None:
+    # SystemExit and KeyboardInterrupt, let through, would stop the event loop and with it the
+    # execution environment; so everything ends here.
+    if not task.is_async:
+        await anyio.to_thread.run_sync(_contain_sync, task, run, abandon_on_cancel=True)
+        return
+    run.started = True
+    try:
+        await task.func(*task.args, **task.kwargs)
+    except BaseException as error:  # noqa: BLE001
+        run.error = error
+    run.ended = True
+
+
+def _contain_sync(task: BackgroundTask, run: Run) -> None:
+    run.started = True
+    try:
+        task.func(*task.args, **task.kwargs)
+    except BaseException as error:  # noqa: BLE001
+        run.error = error
+    run.ended = True
+
+
+def time_limit(seconds: float) -> Callable[[Function], Function]:
+    """Bound a task function: it may run for ``seconds``, or to the deadline if that is earlier.
+
+    Raises ValueError when ``seconds`` is not a positive number.
+    """
+    if not seconds > 0:
+        raise ValueError(f"time_limit takes a positive number of seconds, not {seconds!r}")
+
+    def mark(function: Function) -> Function:
+        function.__time_limit__ = seconds  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return the module and qualified name of a function, a partial or a callable object."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+runner: ContextVar[TaskRunner | None] = ContextVar("runner", default=None)
+
+
+async def _run(task: BackgroundTask) -> None:
+    await (runner.get() or TaskRunner()).run(task)
+
+
+def install() -> None:
+    """Let the task runner of the request's context run every background task of this process.
+
+    Without one in the context, as under uvicorn, a task is isolated and recorded all the same, and
+    has no deadline.
+    """
+    BackgroundTask.__call__ = _run  # type: ignore[method-assign]

@@ -1,0 +1,18 @@
+"""The application: routes, lifespan and nothing else. Runs under uvicorn as ``app.main:app``."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from app import background, notifications
+
+background.install()
+
+app = FastAPI(title="afterword")
+app.include_router(notifications.router)
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    """Say that the application answers."""
+    return {"status": "ok"}
