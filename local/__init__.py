@@ -1,0 +1,1 @@
+"""AWS on this machine, for `make run` and for tests. Never deployed."""
