@@ -1,0 +1,145 @@
+"""One execution environment: event loop, lifespan, settings, clients. Built once, at init."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from threading import Thread, main_thread
+from typing import Any
+
+import anyio.to_thread
+from mangum.types import ASGI, LambdaContext, Receive, Scope, Send
+
+from app import background, log
+from app.background import Run
+from handler.errors import BadRequest
+from handler.event_source import EventSources, HttpEvent
+from handler.invocation import Invocation
+from handler.lifespan import Lifespan
+from handler.log_store import LogStore, make_store
+from handler.respond import choose
+from handler.settings import Settings
+
+RECOVERY_SECONDS = 3.0
+"""How long init may take for what a killed process left behind; init as a whole has 10 s."""
+
+
+class Environment:
+    """Serves invocations one after another, as long as the execution environment lives.
+
+    One event loop and one root task live as long. AnyIO keeps its worker threads for as long as
+    the root task, so that a plain function does not cost a new thread in each invocation.
+
+    Raises LifespanFailed when the application does not start.
+    """
+
+    def __init__(self, app: ASGI, settings: Settings) -> None:
+        background.install()
+        self.settings = settings
+        self.loop = asyncio.new_event_loop()
+        self.log_store = LogStore(make_store(settings), settings.log_prefix)
+        self.left_running: list[tuple[str, Run]] = []
+        self._app = app
+        self._sources = EventSources(app)
+        self._lifespan = Lifespan(app)
+        self._cold = True
+        self._failure: BaseException | None = None
+        _take_over_the_root_logger()
+        self._root = self.loop.create_task(self._live(), name="root")
+        self._run_loop()
+        if self._failure is not None:
+            self.loop.close()
+            raise self._failure
+        self._mode, self._notice = choose(settings, self.loop, self._run_loop)
+        Thread(target=self._close_with_the_main_thread, name="closer", daemon=True).start()
+
+    async def _live(self) -> None:
+        try:
+            await self.log_store.recover(self.loop.time() + RECOVERY_SECONDS)
+            await self._lifespan.start()
+            # AnyIO looks for the root task with its first thread.
+            await anyio.to_thread.run_sync(int)
+        except BaseException as error:  # noqa: BLE001 - raised by __init__
+            self._failure = error
+        self.loop.stop()
+        if self._failure is None:
+            await self.loop.create_future()
+
+    def _run_loop(self) -> None:
+        # The root task never ends, and run_until_complete says so when the loop is stopped.
+        with contextlib.suppress(RuntimeError):
+            self.loop.run_until_complete(self._root)
+
+    def handle(self, event: Any, context: LambdaContext) -> dict[str, Any]:
+        """Serve one HTTP event and return its answer. Raises UnsupportedEvent for any other."""
+        request_id = context.aws_request_id
+        try:
+            request = HttpEvent(self._sources, event, context)
+            remaining = context.get_remaining_time_in_millis() / 1000
+            invocation = Invocation(self, request_id, remaining)
+        except BaseException:
+            self._mode.skip(request_id)
+            raise
+        try:
+            scope, body = request.scope, request.body
+        except BadRequest as error:
+            self._mode.serve(invocation, _refusal(error), {}, b"")
+            return request.refuse(str(error))
+        scope["state"] = self._lifespan.state.copy()
+        self._mode.serve(invocation, self._app, scope, body)
+        return request.answer(invocation.response)
+
+    def was_cold(self) -> bool:
+        """Return True once, for the first invocation."""
+        cold, self._cold = self._cold, False
+        return cold
+
+    def say_what_is_new(self) -> None:
+        """Record what is to be said once, and what earlier invocations left running."""
+        if self._notice is not None:
+            log.logger.warning(self._notice)
+            self._notice = None
+        self.left_running = [(request, run) for request, run in self.left_running if run.running]
+        for request_id, run in self.left_running:
+            log.logger.warning(
+                "still running since request %s: %s", request_id, run.task, extra={"task": run.task}
+            )
+
+    def close(self) -> None:
+        """Shut the application down and close the loop. Lambda ends environments without it."""
+        if self.loop.is_closed():
+            return
+        self._mode.close()
+        self.loop.run_until_complete(self._lifespan.stop())
+        self._root.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            self.loop.run_until_complete(self._root)
+        self.loop.close()
+
+
+    def _close_with_the_main_thread(self) -> None:
+        # AnyIO's worker threads end with the root task, and the interpreter, at its exit, waits for
+        # them first: a process that imported the handler would never end.
+        main_thread().join()
+        self.close()
+
+
+def _refusal(error: BadRequest) -> ASGI:
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        log.logger.warning("400: %s", error)
+        await send({"type": "http.response.start", "status": 400})
+        await send({"type": "http.response.body"})
+
+    return refuse
+
+
+def _take_over_the_root_logger() -> None:
+    """Send the records of every library where the application's go."""
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        # The runtime client's own handler would print them to stdout as plain text.
+        if type(handler).__module__.startswith("awslambdaric"):
+            root.removeHandler(handler)
+    if log.handler not in root.handlers:
+        root.addHandler(log.handler)

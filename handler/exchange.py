@@ -1,0 +1,93 @@
+"""One HTTP request through the ASGI application, one whole response back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from mangum.exceptions import UnexpectedMessage
+from mangum.types import ASGI, Message, Response, Scope
+
+from app.log import logger
+
+
+class Exchange:
+    """Feeds the application its request and collects its response.
+
+    ``responded`` is called once, when the response is whole: before the application's background
+    tasks have run.
+    """
+
+    def __init__(self, scope: Scope, body: bytes, responded: Callable[[], None]) -> None:
+        self.response: Response | None = None
+        self._scope = scope
+        self._body: bytes | None = body
+        self._responded = responded
+        self._start: Message | None = None
+        self._chunks: list[bytes] = []
+        self._complete: asyncio.Event | None = None
+
+    async def run(self, app: ASGI) -> None:
+        """Run the application to its end. Whatever it raises becomes a record, and a 500 or a 504
+        when it had not responded yet.
+        """
+        try:
+            await app(self._scope, self._receive, self._send)
+        except BaseException:  # noqa: BLE001 - a SystemExit in a route must not end the environment
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                task.uncancel()
+                self._fail(504, "the request did not finish before its deadline")
+            else:
+                logger.exception("the application raised")
+                self._fail(500, None)
+        else:
+            if self.response is None:
+                self._fail(500, "the application ended without a whole response")
+
+    def abandon(self) -> None:
+        """Answer in place of an application that cannot be stopped."""
+        self._fail(504, "the request did not stop when it was cancelled")
+
+    def _fail(self, status: int, reason: str | None) -> None:
+        if reason is not None:
+            logger.error("%s: %s %s", reason, self._scope["method"], self._scope["path"])
+        if self.response is None:
+            phrase = b"Gateway Timeout" if status == 504 else b"Internal Server Error"  # noqa: PLR2004
+            self._respond(status, [[b"content-type", b"text/plain; charset=utf-8"]], phrase)
+
+    def _respond(self, status: int, headers: list[list[bytes]], body: bytes) -> None:
+        self.response = {"status": status, "headers": headers, "body": body}
+        if self._complete is not None:
+            self._complete.set()
+        self._responded()
+
+    async def _receive(self) -> Message:
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        # The client cannot go away before its response; after it, it has.
+        if self.response is None:
+            self._complete = self._complete or asyncio.Event()
+            await self._complete.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        if self._start is None and message["type"] == "http.response.start":
+            self._start = message
+        elif (
+            self._start is not None
+            and self.response is None
+            and message["type"] == "http.response.body"
+        ):
+            self._chunks.append(bytes(message.get("body", b"")))
+            if not message.get("more_body", False):
+                headers = [[k, _utf8(v)] for k, v in self._start.get("headers", ())]
+                self._respond(self._start["status"], headers, b"".join(self._chunks))
+        else:
+            raise UnexpectedMessage(f"unexpected {message['type']}")
+
+
+def _utf8(value: bytes) -> bytes:
+    # ASGI's header values are latin-1, Mangum decodes UTF-8, and Lambda's answer is JSON.
+    return value if value.isascii() else value.decode("latin-1").encode()

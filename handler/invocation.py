@@ -1,0 +1,136 @@
+"""One invocation: the request, its tasks, what it left running, its log, its metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mangum.types import ASGI, Response, Scope
+
+from app import background, log
+from app.background import Run, TaskRunner
+from handler import metrics
+from handler.exchange import Exchange
+
+if TYPE_CHECKING:
+    from handler.environment import Environment
+
+# Shares of the reserve. A cancelled task may clean up for CLEAN_UP. An application that is still
+# not done is cancelled with CUT left, and left behind with GIVE_UP left. The flush ends with PRINT
+# left, in which the records that S3 did not take are printed.
+CLEAN_UP, CUT, GIVE_UP, PRINT = 0.2, 0.5, 0.4, 0.1
+
+
+class Invocation:
+    """Serves one request on the environment's loop.
+
+    ``remaining`` is the time that Lambda leaves it, in seconds. ``responded`` is called when the
+    response is whole, ``ended`` when there is nothing left to do; both on the loop's thread.
+    """
+
+    responded: Callable[[], object]
+    ended: Callable[[], object]
+
+    def __init__(self, environment: Environment, request_id: str, remaining: float) -> None:
+        self.request_id = request_id
+        self._environment = environment
+        self._loop = environment.loop
+        self._reserve = environment.settings.deadline_reserve
+        self._end = self._loop.time() + remaining
+        self._finishing = False
+        self._spool = environment.log_store.open(request_id, time.time())
+        self._tasks = TaskRunner(
+            deadline=self._end - self._reserve, clean_up=CLEAN_UP * self._reserve
+        )
+        self._exchange: Exchange
+        self._not_ours: set[asyncio.Task[object]]
+
+    @property
+    def response(self) -> Response | None:
+        """The response; None until it is whole."""
+        return self._exchange.response
+
+    async def serve(self, app: ASGI, scope: Scope, body: bytes) -> None:
+        """Run the request to the end of its tasks, then finish the invocation."""
+        log.destination.set(self._spool)
+        log.handler.default = self._spool
+        background.runner.set(self._tasks)
+        self._not_ours = asyncio.all_tasks()
+        self._environment.say_what_is_new()
+        self._exchange = Exchange(scope, body, self.responded)
+        me = asyncio.current_task()
+        assert me is not None  # noqa: S101
+        cut = self._loop.call_at(self._end - CUT * self._reserve, me.cancel)
+        give_up = self._loop.call_at(self._end - GIVE_UP * self._reserve, self._give_up)
+        await self._exchange.run(app)
+        cut.cancel()
+        give_up.cancel()
+        await self._finish()
+
+    def _give_up(self) -> None:
+        # The application swallowed its cancellation. Lambda's timeout is near, so the rest goes on
+        # without it.
+        self._exchange.abandon()
+        self._loop.create_task(self._finish())
+
+    async def _finish(self) -> None:
+        if self._finishing:
+            return
+        self._finishing = True
+        try:
+            await self._settle_strays()
+            flushed = await self._environment.log_store.flush(
+                self._spool, self._end - PRINT * self._reserve
+            )
+            counts = metrics.Counts(
+                self.request_id,
+                self._tasks.outcomes,
+                records=self._spool.records,
+                failed_flush=not flushed,
+                cold_start=self._environment.was_cold(),
+            )
+            metrics.emit(self._environment.settings, counts)
+        except Exception:  # noqa: BLE001 - the invocation has to end, whatever is wrong with its end
+            log.logger.exception("the invocation did not end cleanly")
+        finally:
+            log.handler.default = None
+            self._environment.left_running.extend(
+                (self.request_id, run) for run in self._tasks.abandoned
+            )
+            self.ended()
+
+    async def _settle_strays(self) -> None:
+        """Wait to the deadline for tasks that the application started and did not wait for."""
+        while strays := self._strays():
+            left = self._tasks.deadline - self._loop.time()
+            if left <= 0:
+                await self._stop(strays)
+                return
+            done, _ = await asyncio.wait(strays, timeout=left)
+            for task in done:
+                if not task.cancelled() and (error := task.exception()):
+                    self._tasks.record(_name(task), "failed", repr(error), error=error)
+
+    def _strays(self) -> set[asyncio.Task[object]]:
+        mine = {asyncio.current_task(), *(run.future for run in self._tasks.abandoned)}
+        return {task for task in asyncio.all_tasks() if task not in self._not_ours | mine}
+
+    async def _stop(self, strays: set[asyncio.Task[object]]) -> None:
+        names = {task: _name(task) for task in strays}
+        for task in strays:
+            task.cancel()
+        await asyncio.wait(strays, timeout=self._tasks.clean_up)
+        for task, name in names.items():
+            self._tasks.record(name, "timed out", "the application had left it running")
+            if not task.done():
+                self._tasks.abandoned.append(Run(name, future=task, started=True))
+
+
+def _name(task: asyncio.Task[object]) -> str:
+    coroutine = task.get_coro()
+    frame = getattr(coroutine, "cr_frame", None)
+    module = frame.f_globals.get("__name__") if frame else None
+    name = getattr(coroutine, "__qualname__", repr(coroutine))
+    return f"{module}.{name}" if module else name

@@ -1,0 +1,72 @@
+"""The settings of one execution environment, read once from its environment variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from handler.errors import SettingsError
+
+RESPOND = ("after-tasks", "before-tasks")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What can be set from outside. Seconds are seconds, prefixes end as they are to be used."""
+
+    bucket: str
+    respond: Literal["after-tasks", "before-tasks"] = "after-tasks"
+    deadline_reserve: float = 1.0
+    log_prefix: str = "log/"
+    service: str = "afterword"
+    metrics_namespace: str = "afterword"
+    runtime_api: str | None = None
+    managed_instances: bool = False
+    s3_endpoint: str | None = None
+    """An endpoint other than AWS's own. Region and credentials are read by the S3 client."""
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the settings; raise SettingsError naming the variable and its value."""
+        respond = environ.get("RESPOND") or "after-tasks"
+        if respond not in RESPOND:
+            raise SettingsError(f"RESPOND is {respond!r}; it must be one of {', '.join(RESPOND)}")
+        return cls(
+            bucket=_bucket(environ.get("BUCKET")),
+            respond=cast(Literal["after-tasks", "before-tasks"], respond),
+            deadline_reserve=_seconds("DEADLINE_RESERVE_SECONDS", environ, 1.0),
+            log_prefix=_prefix("LOG_PREFIX", environ, "log/"),
+            service=environ.get("POWERTOOLS_SERVICE_NAME") or "afterword",
+            metrics_namespace=environ.get("POWERTOOLS_METRICS_NAMESPACE") or "afterword",
+            runtime_api=environ.get("AWS_LAMBDA_RUNTIME_API"),
+            managed_instances=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
+            == "lambda-managed-instances",
+            s3_endpoint=environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
+        )
+
+
+def _bucket(value: str | None) -> str:
+    if not value:
+        raise SettingsError(f"BUCKET is {value!r}; it must name the S3 bucket for the log")
+    return value
+
+
+def _seconds(name: str, environ: Mapping[str, str], default: float) -> float:
+    value = environ.get(name) or str(default)
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = -1.0
+    if not 0.1 <= seconds <= 60:
+        raise SettingsError(f"{name} is {value!r}; it must be a number of seconds from 0.1 to 60")
+    return seconds
+
+
+def _prefix(name: str, environ: Mapping[str, str], default: str) -> str:
+    value = environ.get(name) or default
+    if not value.endswith("/") or value.startswith("/") or "//" in value:
+        raise SettingsError(
+            f"{name} is {value!r}; it must end with one slash and not begin with one, as in log/"
+        )
+    return value

@@ -1,0 +1,117 @@
+"""The records of one invocation, spooled to the local disk as they are logged.
+
+A spool outlives the process: Lambda keeps ``/tmp`` when it resets an execution environment, so what
+a killed process had logged is there for the next one to upload.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Lock
+from typing import BinaryIO
+
+_UNSAFE_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
+_NAME = re.compile(r"(\d{4})(\d{2})(\d{2})T(\d{2})\d{4}\.\d{3}Z-.+\.jsonl")
+_LONGEST_ID = 128
+
+
+class Spool:
+    """A file of records, one line each, named like the object that it becomes.
+
+    The file is made with the first record. It is locked as long as its process lives, which tells
+    a spool that is in use from one that was left over.
+    """
+
+    def __init__(self, directory: Path, request_id: str, started: float) -> None:
+        self.request_id = request_id
+        self.records = 0
+        self._size = 0
+        self._descriptor: int | None = None
+        self._closed = False
+        self._lock = Lock()
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(started))
+        safe_id = _UNSAFE_IN_A_NAME.sub("_", request_id)[:_LONGEST_ID]
+        self.path = directory / f"{stamp}.{int(started * 1000) % 1000:03d}Z-{safe_id}.jsonl"
+
+    def write(self, line: str) -> bool:
+        """Append one record; return False when the spool is closed or the disk takes no more."""
+        data = line.encode() + b"\n"
+        with self._lock:
+            if self._closed:
+                return False
+            try:
+                if self._descriptor is None:
+                    self._descriptor = _open(self.path)
+                if os.write(self._descriptor, data) != len(data):
+                    os.ftruncate(self._descriptor, self._size)
+                    return False
+            except OSError:
+                return False
+            self._size += len(data)
+            self.records += 1
+            return True
+
+    def close(self) -> None:
+        """Take no more records. The lock is kept until ``remove``."""
+        with self._lock:
+            self._closed = True
+
+    def remove(self) -> None:
+        """Delete the file: its records are where they belong."""
+        if self._descriptor is not None:
+            self.path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _open(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def directory() -> Path:
+    """Return the folder for spools, made if need be: in ``/tmp``, the only place to write to."""
+    path = Path(tempfile.gettempdir()) / "afterword"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def key(prefix: str, path: Path) -> str | None:
+    """Return the key of the object that a spool becomes; None when the file is no spool."""
+    match = _NAME.fullmatch(path.name)
+    return f"{prefix}{'/'.join(match.groups())}/{path.name}" if match else None
+
+
+def left_over(folder: Path) -> Iterator[Path]:
+    """Yield the spools whose process is gone, oldest first, each locked while it is looked at."""
+    for path in sorted(folder.glob("*.jsonl")):
+        with path.open("rb+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            _drop_torn_record(file)
+            yield path
+
+
+def _drop_torn_record(file: BinaryIO) -> None:
+    """Cut off a record that the kill interrupted; show what there is of it."""
+    size = file.seek(0, os.SEEK_END)
+    if not size:
+        return
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        whole = content.rfind(b"\n") + 1
+        torn = content[whole:]
+    if torn:
+        sys.stdout.write(torn.decode(errors="replace") + "\n")
+        file.truncate(whole)

@@ -1,0 +1,140 @@
+"""Shared by all tests: moto's S3 over HTTP, invocations of a handler, and what they left in S3."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+REGION = "eu-central-1"
+
+
+@dataclass
+class Context:
+    """What Lambda passes to a handler beside the event."""
+
+    aws_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    remaining: float = 20.0
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the milliseconds left before the function times out."""
+        return int(self.remaining * 1000)
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """moto's server, a bucket in it, and the variables with which a function finds both."""
+
+    endpoint: str
+    bucket: str
+    s3: Any
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment variables of a function that uses this bucket."""
+        return {
+            "BUCKET": self.bucket,
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+
+    def objects(self, request_id: str) -> list[str]:
+        """Return the keys of the log objects of one invocation."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="log/")
+        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+        return [key for key in keys if request_id in key]
+
+    def records(self, request_id: str) -> list[dict[str, Any]]:
+        """Return the log records of one invocation, in order, from however many objects."""
+        return [
+            json.loads(line)
+            for key in self.objects(request_id)
+            for line in self.body(key).decode().split("\n")[:-1]
+        ]
+
+    def messages(self, request_id: str) -> list[str]:
+        """Return the messages of one invocation's records, in order."""
+        return [record["message"] for record in self.records(request_id)]
+
+    def body(self, key: str) -> bytes:
+        """Return an object's content."""
+        content: bytes = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        return content
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A bucket of this test run's own; the variables that lead there are set for the whole run."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    made = Cloud(endpoint, f"test-{uuid.uuid4()}", s3)
+    s3.create_bucket(
+        Bucket=made.bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("AWS_", "POWERTOOLS_"))]:
+            patch.delenv(name)
+        for name, value in made.environ.items():
+            patch.setenv(name, value)
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("tmp")))
+        yield made
+    server.stop()
+
+
+@pytest.fixture
+def tmp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder that stands for this execution environment's ``/tmp``."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def make_handler(cloud: Cloud, tmp: Path) -> Iterator[Callable[..., Any]]:
+    """A factory of handlers for any ASGI app, each in an execution environment of its own."""
+    from handler.environment import Environment
+    from handler.settings import Settings
+
+    made: list[Environment] = []
+
+    def make(app: Any, **settings: Any) -> Callable[[Any, Any], dict[str, Any]]:
+        settings = {"bucket": cloud.bucket, "s3_endpoint": cloud.endpoint, **settings}
+        made.append(Environment(app, Settings(**settings)))
+        return made[-1].handle
+
+    yield make
+    for environment in made:
+        environment.close()
+
+
+@pytest.fixture(scope="session")
+def handler(cloud: Cloud) -> Callable[[Any, Any], dict[str, Any]]:
+    """The function as it is deployed: ``handler.api.handler``."""
+    from handler.api import handler as deployed
+
+    return deployed
+
+
+@pytest.fixture
+def context() -> Context:
+    """The context of one invocation, with a request id of its own."""
+    return Context()
