@@ -1,0 +1,1 @@
+"""What `sam build` runs to make the artifact. Never deployed."""
