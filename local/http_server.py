@@ -58,7 +58,7 @@ class _Connection(asyncio.Protocol):
         self._client = str(transport.get_extra_info("peername", ("",))[0])
         self._open_connections.add(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._open_connections.discard(self)
 
     def abort(self) -> None:

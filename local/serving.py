@@ -1,0 +1,58 @@
+"""The HTTP front, the log and the terminal around one runtime, until a signal comes."""
+
+import asyncio
+import socket
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+
+from local.http_front import Exchange, HttpFront
+from local.http_server import Server
+from local.invocation import Report
+from local.log_reader import LogReader
+from local.runtime import Runtime
+from local.signals import on_signal
+from local.terminal import Terminal
+
+
+async def serve(
+    runtime: Runtime, log: LogReader, terminal: Terminal, listener: socket.socket
+) -> None:
+    """Serve HTTP on `listener` until a signal comes."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    on_signal(lambda: loop.call_soon_threadsafe(stop.set))
+    # One thread, so that what belongs together is printed together.
+    with ThreadPoolExecutor(max_workers=1) as printer:
+
+        def print_later(exchange: Exchange) -> None:
+            exchange.invocation.ended.add_done_callback(partial(ended, exchange))
+
+        def ended(exchange: Exchange, report: Future[Report]) -> None:
+            if not report.cancelled():
+                seconds = time.monotonic() - exchange.began
+                printer.submit(_print, terminal, log, exchange, report.result(), seconds)
+
+        server = Server(HttpFront(runtime.start, print_later).handle)
+        address = await server.listen(listener)
+        terminal.say(_welcome(address))
+        await stop.wait()
+        server.close()
+        printer.shutdown(wait=False, cancel_futures=True)
+
+
+def _print(
+    terminal: Terminal, log: LogReader, exchange: Exchange, report: Report, seconds: float
+) -> None:
+    terminal.request(exchange, report, seconds)
+    for address, records in log.new_objects():
+        terminal.log_object(address, records)
+
+
+def _welcome(address: str) -> str:
+    url = f"http://{address}"
+    return (
+        f"Serving at {url} (documentation at {url}/docs). Try, in another terminal:\n"
+        f"  curl -X POST '{url}/send-notification/ada@example.com?q=lambda'\n"
+        "Ctrl-C ends everything."
+    )
