@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -23,9 +24,6 @@ from app.log import logger
 
 Status = Literal["succeeded", "failed", "timed out", "not started"]
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-CANCEL_GRACE_SECONDS = 0.2
-"""How long a cancelled task may take to clean up before it is left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +43,10 @@ class Run:
     started: bool = False
     ended: bool = False
     error: BaseException | None = None
+    future: asyncio.Future[Any] | None = None
 
     @property
-    def still_running(self) -> bool:
+    def running(self) -> bool:
         """Whether the function has begun and has not come to its end."""
         return self.started and not self.ended
 
@@ -57,11 +56,13 @@ class TaskRunner:
     """Runs the background tasks of one request, one after another.
 
     ``deadline`` is a time of the running loop's clock, in seconds; without one, a task may take as
-    long as it likes. Every outcome is appended to ``outcomes`` and recorded in the log; a run that
-    could not be stopped is appended to ``abandoned``.
+    long as it likes. A task that is cancelled has ``clean_up`` seconds to end. Every outcome is
+    appended to ``outcomes`` and recorded in the log; a run that could not be stopped is appended to
+    ``abandoned``.
     """
 
-    deadline: float | None = None
+    deadline: float = math.inf
+    clean_up: float = 0.2
     outcomes: list[Outcome] = field(default_factory=list)
     abandoned: list[Run] = field(default_factory=list)
 
@@ -73,14 +74,14 @@ class TaskRunner:
             self.record(run.task, "not started", "no time was left before the deadline")
             return
         started = time.perf_counter()
-        running = asyncio.ensure_future(_contain(task, run))
+        run.future = asyncio.ensure_future(_contain(task, run))
         try:
-            done, _ = await asyncio.wait((running,), timeout=limit)
+            done, _ = await asyncio.wait((run.future,), timeout=limit)
         except asyncio.CancelledError:
-            await self._stop(running, run, started, "its request was cancelled")
+            await self._stop(run.future, run, started, "its request was cancelled")
             raise
         if not done:
-            await self._stop(running, run, started, f"it was not done after {limit:.3f} s")
+            await self._stop(run.future, run, started, f"it was not done after {limit:.3f} s")
         elif run.error is not None:
             seconds = time.perf_counter() - started
             self.record(run.task, "failed", repr(run.error), seconds, run.error)
@@ -88,22 +89,20 @@ class TaskRunner:
             self.record(run.task, "succeeded", None, time.perf_counter() - started)
 
     def _limit(self, function: Callable[..., Any]) -> float | None:
-        own: float | None = getattr(function, "__time_limit__", None)
-        if self.deadline is None:
-            return own
-        left = self.deadline - asyncio.get_running_loop().time()
-        return left if own is None else min(own, left)
+        own: float = getattr(function, "__time_limit__", math.inf)
+        limit = min(own, self.deadline - asyncio.get_running_loop().time())
+        return None if limit == math.inf else limit
 
     async def _stop(
         self, running: asyncio.Future[None], run: Run, started: float, reason: str
     ) -> None:
         running.cancel()
-        await asyncio.wait((running,), timeout=CANCEL_GRACE_SECONDS)
+        await asyncio.wait((running,), timeout=self.clean_up)
         seconds = time.perf_counter() - started
         if not run.started:
             self.record(run.task, "not started", f"no thread became free and {reason}")
             return
-        if run.still_running:
+        if run.running:
             self.abandoned.append(run)
             reason += "; it runs on, abandoned"
         self.record(run.task, "timed out", reason, seconds)
@@ -185,4 +184,4 @@ def install() -> None:
     Without one in the context, as under uvicorn, a task is isolated and recorded all the same, and
     has no deadline.
     """
-    BackgroundTask.__call__ = _run  # type: ignore[method-assign]
+    BackgroundTask.__call__ = _run  # type: ignore[method-assign, assignment]

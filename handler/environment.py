@@ -117,7 +117,6 @@ class Environment:
             self.loop.run_until_complete(self._root)
         self.loop.close()
 
-
     def _close_with_the_main_thread(self) -> None:
         # AnyIO's worker threads end with the root task, and the interpreter, at its exit, waits for
         # them first: a process that imported the handler would never end.
@@ -126,7 +125,7 @@ class Environment:
 
 
 def _refusal(error: BadRequest) -> ASGI:
-    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
         log.logger.warning("400: %s", error)
         await send({"type": "http.response.start", "status": 400})
         await send({"type": "http.response.body"})

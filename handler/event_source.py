@@ -141,7 +141,7 @@ _OTHERS: dict[str, Any] = {
     "an SNS notification": _records_from("aws:sns"),
     "a DynamoDB stream batch": _records_from("aws:dynamodb"),
     "a Kinesis batch": _records_from("aws:kinesis"),
-    "a CloudFront (Lambda@Edge) event": lambda e: bool(e.get("Records")) and "cf" in e["Records"][0],
+    "a CloudFront (Lambda@Edge) event": lambda e: "cf" in (e.get("Records") or [()])[0],
     "an API Gateway authorizer request": lambda e: "methodArn" in e or "routeArn" in e,
     "a WebSocket event of API Gateway": lambda e: "connectionId" in (e.get("requestContext") or ()),
     "a VPC Lattice request": lambda e: (

@@ -18,6 +18,7 @@ import time
 from threading import Condition, Thread
 from typing import Any
 
+from app.log import logger
 from handler.errors import RegistrationRefused
 
 API = "/2020-01-01/extension"
@@ -78,7 +79,7 @@ class Extension:
                 failures = 0
             except Exception as error:  # noqa: BLE001 - whatever it is, Lambda waits for the next ask
                 failures += 1
-                print(f"extension: {type(error).__name__}: {error}", file=sys.stderr)
+                logger.error("extension: %s: %s", type(error).__name__, error)
         self._give_up()
 
     def _wait_for(self, request_id: str, deadline: float) -> None:
@@ -99,8 +100,8 @@ class Extension:
         # environment serves them better; what is spooled is uploaded there.
         with self._changed:
             self._changed.wait_for(lambda: self._running is None)
-        print("extension: gave up; ending this execution environment", file=sys.stderr)
-        sys.stderr.flush()
+        logger.critical("extension: gave up; ending this execution environment")
+        sys.stdout.flush()
         os._exit(1)
 
     def _register(self) -> str:

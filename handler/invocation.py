@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mangum.types import ASGI, Response, Scope
 
@@ -30,8 +30,8 @@ class Invocation:
     response is whole, ``ended`` when there is nothing left to do; both on the loop's thread.
     """
 
-    responded: Callable[[], object]
-    ended: Callable[[], object]
+    responded: Callable[[], None]
+    ended: Callable[[], None]
 
     def __init__(self, environment: Environment, request_id: str, remaining: float) -> None:
         self.request_id = request_id
@@ -45,12 +45,14 @@ class Invocation:
             deadline=self._end - self._reserve, clean_up=CLEAN_UP * self._reserve
         )
         self._exchange: Exchange
-        self._not_ours: set[asyncio.Task[object]]
+        self._not_ours: set[asyncio.Task[Any]]
 
     @property
-    def response(self) -> Response | None:
-        """The response; None until it is whole."""
-        return self._exchange.response
+    def response(self) -> Response:
+        """The response. There is none before ``responded`` or ``ended`` was called."""
+        response = self._exchange.response
+        assert response is not None  # noqa: S101
+        return response
 
     async def serve(self, app: ASGI, scope: Scope, body: bytes) -> None:
         """Run the request to the end of its tasks, then finish the invocation."""
@@ -113,11 +115,11 @@ class Invocation:
                 if not task.cancelled() and (error := task.exception()):
                     self._tasks.record(_name(task), "failed", repr(error), error=error)
 
-    def _strays(self) -> set[asyncio.Task[object]]:
+    def _strays(self) -> set[asyncio.Task[Any]]:
         mine = {asyncio.current_task(), *(run.future for run in self._tasks.abandoned)}
         return {task for task in asyncio.all_tasks() if task not in self._not_ours | mine}
 
-    async def _stop(self, strays: set[asyncio.Task[object]]) -> None:
+    async def _stop(self, strays: set[asyncio.Task[Any]]) -> None:
         names = {task: _name(task) for task in strays}
         for task in strays:
             task.cancel()
@@ -128,7 +130,7 @@ class Invocation:
                 self._tasks.abandoned.append(Run(name, future=task, started=True))
 
 
-def _name(task: asyncio.Task[object]) -> str:
+def _name(task: asyncio.Task[Any]) -> str:
     coroutine = task.get_coro()
     frame = getattr(coroutine, "cr_frame", None)
     module = frame.f_globals.get("__name__") if frame else None

@@ -7,6 +7,7 @@ from typing import Any
 
 from mangum.types import ASGI, Message
 
+from app.log import logger
 from handler.errors import LifespanFailed
 
 
@@ -48,7 +49,8 @@ class Lifespan:
         }
         try:
             await self._app(scope, self._requests.get, self._answers.put)
-        except Exception:  # noqa: BLE001 - an application without a lifespan raises here, by the specification
-            pass
+        except Exception as error:  # noqa: BLE001
+            # By the specification, an application without a lifespan raises here.
+            logger.debug("the application has no lifespan: %r", error)
         finally:
             await self._answers.put(None)

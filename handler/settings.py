@@ -8,6 +8,7 @@ from typing import Literal, cast
 
 from handler.errors import SettingsError
 
+SHORTEST_RESERVE, LONGEST_RESERVE = 0.1, 60.0
 RESPOND = ("after-tasks", "before-tasks")
 
 
@@ -34,7 +35,7 @@ class Settings:
             raise SettingsError(f"RESPOND is {respond!r}; it must be one of {', '.join(RESPOND)}")
         return cls(
             bucket=_bucket(environ.get("BUCKET")),
-            respond=cast(Literal["after-tasks", "before-tasks"], respond),
+            respond=cast("Literal['after-tasks', 'before-tasks']", respond),
             deadline_reserve=_seconds("DEADLINE_RESERVE_SECONDS", environ, 1.0),
             log_prefix=_prefix("LOG_PREFIX", environ, "log/"),
             service=environ.get("POWERTOOLS_SERVICE_NAME") or "afterword",
@@ -58,8 +59,11 @@ def _seconds(name: str, environ: Mapping[str, str], default: float) -> float:
         seconds = float(value)
     except ValueError:
         seconds = -1.0
-    if not 0.1 <= seconds <= 60:
-        raise SettingsError(f"{name} is {value!r}; it must be a number of seconds from 0.1 to 60")
+    if not SHORTEST_RESERVE <= seconds <= LONGEST_RESERVE:
+        raise SettingsError(
+            f"{name} is {value!r}; it must be a number of seconds"
+            f" from {SHORTEST_RESERVE} to {LONGEST_RESERVE}"
+        )
     return seconds
 
 

@@ -19,7 +19,6 @@ from threading import Lock
 from typing import BinaryIO
 
 _UNSAFE_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
-_NAME = re.compile(r"(\d{4})(\d{2})(\d{2})T(\d{2})\d{4}\.\d{3}Z-.+\.jsonl")
 _LONGEST_ID = 128
 
 
@@ -86,10 +85,10 @@ def directory() -> Path:
     return path
 
 
-def key(prefix: str, path: Path) -> str | None:
-    """Return the key of the object that a spool becomes; None when the file is no spool."""
-    match = _NAME.fullmatch(path.name)
-    return f"{prefix}{'/'.join(match.groups())}/{path.name}" if match else None
+def key(prefix: str, path: Path) -> str:
+    """Return the key of the object that a spool becomes: ``log/YYYY/MM/DD/HH/`` and its name."""
+    year, month, day, hour = path.name[:4], path.name[4:6], path.name[6:8], path.name[9:11]
+    return f"{prefix}{year}/{month}/{day}/{hour}/{path.name}"
 
 
 def left_over(folder: Path) -> Iterator[Path]:
