@@ -1,7 +1,6 @@
 """A function's configuration, and the environment variables its processes get."""
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,9 @@ class Function:
     memory: int = 512
     name: str = "afterword"
     version: str = "$LATEST"
+    # Whatever Python runs it here: awslambdaric asks for events in another way, and writes JSON
+    # in another way, since python3.12.
+    runtime: str = "python3.13"
     cwd: Path = field(default_factory=Path.cwd)
     freeze: bool = True
     on_output: Callable[[str], None] = print
@@ -48,7 +50,7 @@ class Function:
             | dict(self.environ)
             | {
                 "AWS_DEFAULT_REGION": self.region,
-                "AWS_EXECUTION_ENV": "AWS_Lambda_python{}.{}".format(*sys.version_info),
+                "AWS_EXECUTION_ENV": f"AWS_Lambda_{self.runtime}",
                 "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self.memory),
                 "AWS_LAMBDA_FUNCTION_NAME": self.name,
                 "AWS_LAMBDA_FUNCTION_VERSION": self.version,
