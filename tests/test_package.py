@@ -1,4 +1,4 @@
-"""The package: what `sam build` makes is complete, for Lambda's platform, small, and always the same."""
+"""The package: what `sam build` makes is complete, for Lambda's platform, small, reproducible."""
 
 import hashlib
 import json
@@ -67,12 +67,13 @@ def make(architecture: str, artifact: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder for what the tests of this module build."""
     return tmp_path_factory.mktemp("package")
 
 
 @pytest.fixture(scope="module")
 def sam_build(folder: Path) -> Build:
-    """`sam build` for an architecture, into a folder; the artifact of ApiFunction."""
+    """Run `sam build` for an architecture, into a folder; return the artifact of ApiFunction."""
 
     def build(architecture: str, target: Path) -> Path:
         run(
@@ -92,17 +93,19 @@ def sam_build(folder: Path) -> Build:
 
 @pytest.fixture(scope="module")
 def artifacts(sam_build: Build, folder: Path) -> dict[str, Path]:
-    """The artifact for each architecture, as `sam build` makes it."""
+    """Build the artifact for each architecture, as `sam build` makes it."""
     return {machine: sam_build(machine, folder / machine / "build") for machine in MACHINES}
 
 
 @pytest.fixture(params=MACHINES)
 def artifact(request: pytest.FixtureRequest, artifacts: dict[str, Path]) -> Path:
+    """Return the artifact for each architecture in turn."""
     return artifacts[request.param]
 
 
 @pytest.fixture(scope="module")
 def target_python() -> str:
+    """Return an interpreter of the runtime's version, or skip the test."""
     interpreter = find_interpreter()
     if interpreter is None:
         pytest.skip(f"no Python {PYTHON_VERSION} on this machine")
@@ -110,7 +113,7 @@ def target_python() -> str:
 
 
 def installed(artifact: Path) -> dict[str, str]:
-    """The version of each package, by its normalised name (PEP 503)."""
+    """Return the version of each package, by its normalised name (PEP 503)."""
     return {
         re.sub("[-_.]+", "-", found.metadata["Name"]).lower(): found.version
         for found in distributions(path=[str(artifact)])
@@ -118,7 +121,7 @@ def installed(artifact: Path) -> dict[str, str]:
 
 
 def digest(artifact: Path) -> dict[str, str]:
-    """The hash, mode and time of each file."""
+    """Return the hash, mode and time of each file."""
     return {
         path.relative_to(artifact).as_posix(): (
             f"{hashlib.sha256(path.read_bytes()).hexdigest()}"
@@ -205,7 +208,8 @@ def test_the_artifact_is_small(artifact: Path) -> None:
     assert sum(path.stat().st_size for path in artifact.rglob("*") if path.is_file()) < MAXIMUM_SIZE
 
 
-def test_everything_is_compiled(artifact: Path, target_python: str) -> None:
+@pytest.mark.usefixtures("target_python")
+def test_everything_is_compiled(artifact: Path) -> None:
     """Each source has bytecode of the runtime's Python, which checks no source time."""
     tag = PYTHON_VERSION.replace(".", "")
 
@@ -215,7 +219,8 @@ def test_everything_is_compiled(artifact: Path, target_python: str) -> None:
         assert bytecode.read_bytes()[4:8] == b"\x01\0\0\0", bytecode
 
 
-def test_bytecode_names_files_as_they_are_on_lambda(artifact: Path, target_python: str) -> None:
+@pytest.mark.usefixtures("target_python")
+def test_bytecode_names_files_as_they_are_on_lambda(artifact: Path) -> None:
     """Nothing compiled mentions the folder that it was built in."""
     for bytecode in artifact.rglob("*.pyc"):
         assert str(artifact).encode() not in bytecode.read_bytes(), bytecode
@@ -224,7 +229,7 @@ def test_bytecode_names_files_as_they_are_on_lambda(artifact: Path, target_pytho
 
 def test_a_missing_interpreter_is_said(tmp_path: Path) -> None:
     """Without the runtime's Python, the build says that there is no bytecode, and succeeds."""
-    if PYTHON_VERSION == "{}.{}".format(*sys.version_info):
+    if "{}.{}".format(*sys.version_info) == PYTHON_VERSION:
         pytest.skip(f"the tests themselves run on Python {PYTHON_VERSION}")
     nowhere = str(tmp_path)
 
@@ -241,7 +246,7 @@ def test_a_missing_interpreter_is_said(tmp_path: Path) -> None:
 
 
 def test_twice_gives_the_same_bytes(artifacts: dict[str, Path], tmp_path: Path) -> None:
-    """Another build, elsewhere and without SAM, makes the same files with the same modes and times."""
+    """Another build, elsewhere and without SAM, makes the same files, modes and times."""
     again = make("arm64", tmp_path / "artifact")
 
     assert digest(again) == digest(artifacts["arm64"])
@@ -263,7 +268,7 @@ def test_a_folder_with_content_is_left_alone(tmp_path: Path) -> None:
 def test_the_artifact_serves_an_event_by_itself(
     artifacts: dict[str, Path], target_python: str, tmp_path: Path
 ) -> None:
-    """On the runtime's Python, with nothing but the artifact to import from, GET /health answers."""
+    """On the runtime's Python, with nothing else to import from, it answers GET /health."""
     machine = os.uname().machine
     architecture = next((name for name, value in MACHINES.items() if value == machine), None)
     if sys.platform != "linux" or architecture is None:

@@ -27,13 +27,14 @@ Document = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def template() -> Document:
+    """Return the template as it is written."""
     document: Document = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
     return document
 
 
 @pytest.fixture(scope="module")
 def resources(template: Document) -> Document:
-    """The resources that CloudFormation makes, after the SAM translator."""
+    """Return the resources that CloudFormation makes, after the SAM translator."""
     document = copy.deepcopy(template)
     # `sam package` replaces the path by such an address; the translator takes nothing else.
     document["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"
@@ -45,20 +46,21 @@ def resources(template: Document) -> Document:
 
 
 def of_type(resources: Document, name: str) -> dict[str, Document]:
-    """The properties of all resources of a type, by logical id. There is at least one."""
+    """Return the properties of all resources of a type, at least one, by logical id."""
     found = {key: value["Properties"] for key, value in resources.items() if value["Type"] == name}
     assert found, name
     return found
 
 
 def allow_statements(resources: Document) -> Iterator[Document]:
-    """Every statement of every policy of every role."""
+    """Yield every statement of every policy of every role."""
     for role in of_type(resources, "AWS::IAM::Role").values():
         for policy in role["Policies"]:
             yield from policy["PolicyDocument"]["Statement"]
 
 
 def as_list(value: Any) -> list[Any]:
+    """Return an IAM element, which may be a lone value, as a list."""
     return value if isinstance(value, list) else [value]
 
 
