@@ -8,14 +8,15 @@ from typing import Any
 
 from mangum.types import ASGI, LambdaContext
 
-from app.main import app
 from handler.environment import Environment
 from handler.settings import Settings
 
+Handler = Callable[[Any, LambdaContext], dict[str, Any]]
 
-def make_handler(
-    app: ASGI, settings: Settings | None = None
-) -> Callable[[Any, LambdaContext], dict[str, Any]]:
+handler: Handler
+
+
+def make_handler(app: ASGI, settings: Settings | None = None) -> Handler:
     """Return a Lambda handler for any ASGI application; settings default to the environment's.
 
     Raises SettingsError and LifespanFailed, which end init with their message.
@@ -23,4 +24,12 @@ def make_handler(
     return Environment(app, settings or Settings.from_environ(os.environ)).handle
 
 
-handler = make_handler(app)
+def __getattr__(name: str) -> Handler:
+    # Made when Lambda's runtime client looks it up, which is at init: a module that only wants
+    # make_handler, for another application, does not start this one.
+    if name != "handler":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from app.main import app  # noqa: PLC0415
+
+    made = globals()[name] = make_handler(app)
+    return made

@@ -24,6 +24,8 @@ from handler.settings import Settings
 RECOVERY_SECONDS = 3.0
 """How long init may take for what a killed process left behind; init as a whole has 10 s."""
 
+CLOSE_SECONDS = 1.0
+
 
 class Environment:
     """Serves invocations one after another, as long as the execution environment lives.
@@ -112,9 +114,10 @@ class Environment:
             return
         self._mode.close()
         self.loop.run_until_complete(self._lifespan.stop())
-        self._root.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            self.loop.run_until_complete(self._root)
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        self.loop.run_until_complete(asyncio.wait(tasks, timeout=CLOSE_SECONDS))
         self.loop.close()
 
     def _close_with_the_main_thread(self) -> None:

@@ -33,6 +33,8 @@ class Exchange:
         """
         try:
             await app(self._scope, self._receive, self._send)
+        except GeneratorExit:
+            raise  # the loop was closed
         except BaseException:  # noqa: BLE001 - a SystemExit in a route must not end the environment
             task = asyncio.current_task()
             if task is not None and task.cancelling():

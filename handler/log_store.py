@@ -7,6 +7,7 @@ import mmap
 import random
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import (
@@ -21,6 +22,9 @@ from app.log import logger
 from handler import spool
 from handler.settings import Settings
 from handler.spool import Spool
+
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
 
 ATTEMPTS = 3
 ATTEMPT_SECONDS = 2.0
@@ -37,13 +41,15 @@ def make_store(settings: Settings) -> S3Store:
     Region and credentials are read from the AWS variables by the client itself. Retries are ours,
     since only the invocation knows how much time is left for them.
     """
+    retries: RetryConfig = {"max_retries": 0}
     endpoint = settings.s3_endpoint
+    if endpoint is None:
+        return S3Store(settings.bucket, virtual_hosted_style_request=True, retry_config=retries)
     return S3Store(
         settings.bucket,
         endpoint=endpoint,
-        virtual_hosted_style_request=endpoint is None,
-        client_options={"allow_http": bool(endpoint and endpoint.startswith("http://"))},
-        retry_config={"max_retries": 0},
+        client_options={"allow_http": endpoint.startswith("http://")},
+        retry_config=retries,
     )
 
 

@@ -1,0 +1,47 @@
+# Everything a person runs. Each target makes the virtual environment that it needs.
+
+PYTHON ?= python3
+PORT ?= 3000
+ARCHITECTURE ?= arm64
+
+.DEFAULT_GOAL := help
+.PHONY: help run serve test check lint build requirements
+
+help: ## Show this list
+	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# The stamp is written last: an interrupted installation is made anew.
+.venv/installed: requirements-dev.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is %s.%s; set PYTHON=" % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
+	touch $@
+
+.PHONY: .venv
+.venv: .venv/installed ## Make the virtual environment
+
+run: .venv ## Run the whole application on this machine (PORT=3000, ARGS="--respond before-tasks")
+	@exec .venv/bin/python -m local --port $(PORT) $(ARGS)
+
+serve: .venv ## Run the routes alone under uvicorn, with the log on stdout
+	@exec .venv/bin/uvicorn app.main:app --reload --port $(PORT)
+
+test: .venv ## Run the tests
+	.venv/bin/python -m pytest $(ARGS)
+
+lint: .venv ## Run ruff, mypy and cfn-lint
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/cfn-lint template.yaml
+
+check: lint test ## Run what CI runs
+
+build: .venv ## Build the artifact for Lambda (ARCHITECTURE=arm64)
+	.venv/bin/sam build --parameter-overrides Architecture=$(ARCHITECTURE)
+
+# uv resolves for every platform and Python at once. It is needed only here.
+requirements: .venv ## Pin the newest versions again
+	.venv/bin/python -m pip install --quiet uv
+	.venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url pyproject.toml --group dev -o requirements-dev.txt
+	.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url pyproject.toml -c requirements-dev.txt -o requirements.txt

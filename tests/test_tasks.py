@@ -1,0 +1,343 @@
+"""Promises 1 and 2: every task runs, in order, isolated; the response stays as sent."""
+
+import asyncio
+import contextvars
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Annotated, Any
+
+import pytest
+from conftest import Cloud, Context
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Response
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.background import BackgroundTasks as StarletteBackgroundTasks
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import Request
+from starlette.routing import Route
+
+import events
+from app.log import logger
+
+MakeHandler = Callable[..., Any]
+
+
+def get(path: str) -> dict[str, Any]:
+    """Return an event that asks for a path."""
+    event = events.load("http-api-health")
+    event["rawPath"] = event["requestContext"]["http"]["path"] = path
+    return event
+
+
+def note(text: str) -> None:
+    """Record that a plain task ran."""
+    logger.info(text)
+
+
+async def anote(text: str) -> None:
+    """Record that an async task ran."""
+    logger.info(text)
+
+
+def fail(error: BaseException) -> None:
+    """Raise in a thread."""
+    raise error
+
+
+async def afail(error: BaseException) -> None:
+    """Raise on the loop."""
+    raise error
+
+
+def app_with(*tasks: tuple[Any, ...]) -> FastAPI:
+    """Return an app whose route is on a plain router and adds these tasks."""
+    router = APIRouter()
+
+    @router.get("/")
+    async def add(background_tasks: BackgroundTasks) -> dict[str, str]:
+        for function, *arguments in tasks:
+            background_tasks.add_task(function, *arguments)
+        return {"sent": "yes"}
+
+    app = FastAPI()
+    app.include_router(router)
+    return app
+
+
+def outcomes(cloud: Cloud, context: Context) -> list[tuple[str, str]]:
+    """Return what was recorded as the outcome of tasks: the function's name, the status."""
+    return [
+        (record["task"].rpartition(".")[2], record["status"])
+        for record in cloud.records(context.aws_request_id)
+        if "status" in record
+    ]
+
+
+def test_tasks_run_in_the_order_added(
+    make_handler: MakeHandler, cloud: Cloud, context: Context
+) -> None:
+    """Plain and async tasks alternate exactly as they were added."""
+    tasks = [(note if n % 2 else anote, f"task {n}") for n in range(6)]
+
+    make_handler(app_with(*tasks))(get("/"), context)
+
+    assert cloud.messages(context.aws_request_id) == [f"task {n}" for n in range(6)]
+
+
+def test_tasks_of_dependencies_come_first(
+    make_handler: MakeHandler, cloud: Cloud, context: Context
+) -> None:
+    """A sub-dependency's task runs before its dependency's, and that before the route's."""
+    app = FastAPI()
+
+    def inner(background_tasks: BackgroundTasks) -> None:
+        background_tasks.add_task(note, "sub-dependency")
+
+    def outer(background_tasks: BackgroundTasks, _: Annotated[None, Depends(inner)]) -> None:
+        background_tasks.add_task(note, "dependency")
+
+    @app.get("/")
+    def add(background_tasks: BackgroundTasks, _: Annotated[None, Depends(outer)]) -> None:
+        background_tasks.add_task(note, "route")
+
+    make_handler(app)(get("/"), context)
+
+    assert cloud.messages(context.aws_request_id) == ["sub-dependency", "dependency", "route"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("no"),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        asyncio.CancelledError(),
+        StopIteration(),
+        GeneratorExit(),
+        ExceptionGroup("several", [ValueError("no")]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("failing", [fail, afail])
+def test_whatever_a_task_raises_the_next_one_runs(
+    make_handler: MakeHandler,
+    cloud: Cloud,
+    failing: Callable[..., Any],
+    error: BaseException,
+) -> None:
+    """The error is recorded with its traceback, the next task runs, the next request is served."""
+    handler = make_handler(app_with((failing, error), (note, "after")))
+
+    for context in (Context(), Context()):
+        answer = handler(get("/"), context)
+
+        assert answer["statusCode"] == 200
+        failed, after = cloud.records(context.aws_request_id)
+        assert (failed["task"], failed["status"]) == (f"test_tasks.{failing.__name__}", "failed")
+        if not isinstance(error, StopIteration) or failing is fail:
+            assert failed["exception_name"] == type(error).__name__
+        assert failing.__name__ in failed["exception"]
+        assert after["message"] == "after"
+
+
+def test_a_failing_task_does_not_roll_back_the_requests_dependencies(
+    make_handler: MakeHandler, cloud: Cloud, context: Context
+) -> None:
+    """A ``yield`` dependency commits although a task failed after the 200."""
+    app = FastAPI()
+
+    def transaction() -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            logger.info("rolled back")
+            raise
+        logger.info("committed")
+
+    @app.get("/")
+    def add(background_tasks: BackgroundTasks, _: Annotated[None, Depends(transaction)]) -> None:
+        background_tasks.add_task(fail, ValueError("no"))
+
+    answer = make_handler(app)(get("/"), context)
+
+    assert answer["statusCode"] == 200
+    assert cloud.messages(context.aws_request_id)[-1] == "committed"
+
+
+def _injected(background_tasks: BackgroundTasks) -> None:
+    background_tasks.add_task(fail, ValueError("no"))
+    background_tasks.add_task(note, "ran")
+
+
+def _tasks() -> StarletteBackgroundTasks:
+    tasks = StarletteBackgroundTasks()
+    tasks.add_task(fail, ValueError("no"))
+    tasks.add_task(note, "ran")
+    return tasks
+
+
+async def _lines() -> AsyncIterator[str]:
+    yield "line"
+
+
+def _starlette(_: Request) -> Response:
+    return JSONResponse({}, background=_tasks())
+
+
+async def _dispatch(request: Request, call_next: Any) -> Response:
+    response: Response = await call_next(request)
+    return response
+
+
+async def _dispatch_with_task(request: Request, call_next: Any) -> Response:
+    response: Response = await call_next(request)
+    response.background = _tasks()
+    return response
+
+
+def _route(endpoint: Callable[..., Any]) -> FastAPI:
+    app = FastAPI()
+    app.get("/", response_model=None)(endpoint)
+    return app
+
+
+def _mounted(inner: Any) -> FastAPI:
+    app = FastAPI()
+    app.mount("/", inner)
+    return app
+
+
+def _with_middleware(app: Any, dispatch: Any) -> Any:
+    app.add_middleware(BaseHTTPMiddleware, dispatch=dispatch)
+    return app
+
+
+MADE = {
+    "a BackgroundTasks parameter": lambda: _route(_injected),
+    "Response(background=...)": lambda: _route(lambda: Response(background=_tasks())),
+    "JSONResponse(background=...)": lambda: _route(lambda: JSONResponse({}, background=_tasks())),
+    "StreamingResponse": lambda: _route(lambda: StreamingResponse(_lines(), background=_tasks())),
+    "FileResponse": lambda: _route(lambda: FileResponse(__file__, background=_tasks())),
+    "a mounted FastAPI": lambda: _mounted(_route(_injected)),
+    "a mounted Starlette": lambda: _mounted(Starlette(routes=[Route("/", _starlette)])),
+    "a plain Starlette route": lambda: Starlette(routes=[Route("/", _starlette)]),
+    "behind BaseHTTPMiddleware": lambda: _with_middleware(_route(_injected), _dispatch),
+    "of BaseHTTPMiddleware": lambda: _with_middleware(_route(dict), _dispatch_with_task),
+}
+
+
+@pytest.mark.parametrize("make", MADE.values(), ids=MADE)
+def test_tasks_are_isolated_whoever_made_them(
+    make_handler: MakeHandler, cloud: Cloud, context: Context, make: Callable[[], Any]
+) -> None:
+    """No route, router, response class or middleware needs a line of this project."""
+    answer = make_handler(make())(get("/"), context)
+
+    assert answer["statusCode"] == 200
+    assert outcomes(cloud, context) == [("fail", "failed")]
+    assert cloud.messages(context.aws_request_id)[-1] == "ran"
+
+
+def test_a_single_background_task_is_isolated(
+    make_handler: MakeHandler, cloud: Cloud, context: Context
+) -> None:
+    """``BackgroundTask``, the class for one task, is covered like the list."""
+    app = _route(lambda: Response("sent", background=BackgroundTask(fail, ValueError("no"))))
+
+    answer = make_handler(app)(get("/"), context)
+
+    assert (answer["statusCode"], answer["body"]) == (200, "sent")
+    assert outcomes(cloud, context) == [("fail", "failed")]
+
+
+def test_context_variables_of_the_request_are_visible_in_its_tasks(
+    make_handler: MakeHandler, cloud: Cloud
+) -> None:
+    """What a middleware and a dependency set, plain and async tasks see; the next request not."""
+    tenant = contextvars.ContextVar("tenant", default="nobody")
+    user = contextvars.ContextVar("user", default="nobody")
+    app = FastAPI()
+
+    class Tenant:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http" and scope["path"] == "/ada":
+                tenant.set("acme")
+            await self.app(scope, receive, send)
+
+    async def authenticate(name: str) -> None:
+        if name == "ada":
+            user.set(name)
+
+    def show() -> None:
+        logger.info("plain %s %s", tenant.get(), user.get())
+
+    async def ashow() -> None:
+        logger.info("async %s %s", tenant.get(), user.get())
+
+    @app.get("/{name}")
+    async def add(tasks: BackgroundTasks, _: Annotated[None, Depends(authenticate)]) -> None:
+        tasks.add_task(show)
+        tasks.add_task(ashow)
+
+    app.add_middleware(Tenant)
+    handler = make_handler(app)
+    first, second = Context(), Context()
+    handler(get("/ada"), first)
+    handler(get("/bob"), second)
+
+    assert cloud.messages(first.aws_request_id) == ["plain acme ada", "async acme ada"]
+    assert cloud.messages(second.aws_request_id) == ["plain nobody nobody", "async nobody nobody"]
+
+
+def test_partials_and_callable_objects_are_named(
+    make_handler: MakeHandler, cloud: Cloud, context: Context
+) -> None:
+    """A failure names the function behind a partial and the class of a callable object."""
+
+    class Sender:
+        def __call__(self) -> None:
+            raise ValueError
+
+    app = app_with((functools.partial(fail, ValueError("no")),), (Sender(),))
+    make_handler(app)(get("/"), context)
+
+    assert outcomes(cloud, context) == [("fail", "failed"), ("Sender", "failed")]
+
+
+def test_a_success_is_recorded_at_debug(
+    make_handler: MakeHandler, cloud: Cloud, context: Context
+) -> None:
+    """At level DEBUG a success has its record too, with the task and its duration."""
+    logger.setLevel("DEBUG")
+    try:
+        make_handler(app_with((note, "hello")))(get("/"), context)
+    finally:
+        logger.setLevel("INFO")
+
+    _, success = cloud.records(context.aws_request_id)
+    assert (success["task"], success["status"]) == ("test_tasks.note", "succeeded")
+    assert success["duration_ms"] >= 0
+
+
+def test_under_uvicorn_tasks_are_isolated_too(caplog: pytest.LogCaptureFixture) -> None:
+    """Without an invocation, the same runner isolates and records, and has no deadline."""
+    from app import background
+
+    background.install()
+    tasks = BackgroundTasks()
+    tasks.add_task(fail, ValueError("no"))
+    tasks.add_task(note, "ran")
+    logger.addHandler(caplog.handler)
+    try:
+        asyncio.run(tasks())
+    finally:
+        logger.removeHandler(caplog.handler)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "background task failed: ValueError('no')",
+        "ran",
+    ]
