@@ -16,7 +16,9 @@ Deliver = Callable[[Invocation], None]
 class Participant:
     """The runtime, or an extension: something that asks for its next event."""
 
-    def __init__(self, *, invoked: bool) -> None:
+    def __init__(self, name: str, *, invoked: bool) -> None:
+        """`invoked`: whether it has subscribed to INVOKE, as the runtime always has."""
+        self.name = name
         self.invoked = invoked
         self.deliver: Deliver | None = None
 
@@ -25,7 +27,7 @@ class Phases:
     """The phases of one process; `phase` is done when the present one has ended, or failed."""
 
     def __init__(self) -> None:
-        self.runtime = Participant(invoked=True)
+        self.runtime = Participant("runtime", invoked=True)
         self.extensions: dict[str, Participant] = {}
         self.invocation: Invocation | None = None
         self.phase: asyncio.Future[None] = asyncio.get_running_loop().create_future()

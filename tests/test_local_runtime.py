@@ -261,7 +261,7 @@ def test_an_extension_is_told_the_function_and_each_invocation(start: Start) -> 
     ("call", "status", "error_type"),
     [
         ("register()", 403, "Extension.RegistrationClosed"),
-        ("next_event_of_nobody()", 403, "Extension.UnknownExtensionIdentifier"),
+        ("next_event_of_nobody()", 403, "Extension.InvalidExtensionIdentifier"),
     ],
 )
 def test_an_extension_that_comes_late_is_refused(
@@ -291,7 +291,7 @@ def test_an_internal_extension_cannot_subscribe_to_shutdown(start: Start) -> Non
     """
     )
     answer = runtime.invoke(None, timeout=PROMPT)
-    assert answer == [403, "ShutdownEventNotSupportedForInternalExtension"]
+    assert answer == [403, "Extension.InvalidEventType"]
 
 
 def test_init_waits_for_the_extension_to_be_ready(start: Start) -> None:
