@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from threading import Thread, main_thread
 from typing import Any
@@ -69,9 +68,16 @@ class Environment:
             await self.loop.create_future()
 
     def _run_loop(self) -> None:
-        # The root task never ends, and run_until_complete says so when the loop is stopped.
-        with contextlib.suppress(RuntimeError):
-            self.loop.run_until_complete(self._root)
+        while True:
+            try:
+                self.loop.run_until_complete(self._root)
+            except (SystemExit, KeyboardInterrupt):
+                # Of some task, where it is dealt with: it must not end this thread.
+                continue
+            except RuntimeError:
+                # The root task never ends, and this says so when the loop is stopped.
+                return
+            return
 
     def handle(self, event: Any, context: LambdaContext) -> dict[str, Any]:
         """Serve one HTTP event and return its answer. Raises UnsupportedEvent for any other."""

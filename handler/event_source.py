@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 
 from mangum import Mangum
@@ -43,13 +44,12 @@ class HttpEvent:
         """The ASGI scope of the request."""
         try:
             scope = self._source.scope
+            scope["root_path"], scope["path"] = _paths(self._event, scope["path"])
+            scope["headers"] = _with_one_cookie_header(self._event, scope["headers"])
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise BadRequest(f"the request cannot be read: {error}") from error
         # Version 2.4 lets Starlette stream without a task that listens for a disconnect.
         scope["asgi"] = {"version": "3.0", "spec_version": "2.4"}
-        path = scope["path"]
-        scope["path"] = path = _path(self._event, path)
-        scope["root_path"] = _stage_prefix(self._event, path)
         return scope
 
     @property
@@ -90,24 +90,34 @@ def _is_http(event: Any) -> bool:
     return "httpMethod" in event and "path" in event and ("elb" in context or "resource" in event)
 
 
-def _path(event: dict[str, Any], path: str) -> str:
-    # HTTP APIs decode the path before they pass it on; function URLs and the others do not.
-    # Mangum decodes it always, so "100%25" would end as "100%".
-    context = event["requestContext"]
-    if event.get("version") == "2.0" and ".lambda-url." not in context.get("domainName", ""):
-        return str(event.get("rawPath") or path)
-    return path
+def _paths(event: dict[str, Any], decoded: str) -> tuple[str, str]:
+    """Return the stage's prefix, "" or "/stage", and the whole path with it, as the client has it.
 
-
-def _stage_prefix(event: dict[str, Any], path: str) -> str:
-    """Return what the client has to put before the application's paths: "" or "/stage"."""
+    ``decoded`` is the path that Mangum made of the event's.
+    """
     context = event["requestContext"]
     if event.get("version") == "2.0":
+        # HTTP APIs decode the path before they pass it on; function URLs and the others do not.
+        # Mangum decodes it always, so "100%25" would end as "100%".
+        if ".lambda-url." not in (context.get("domainName") or ""):
+            decoded = str(event.get("rawPath") or decoded)
         prefix = f"/{context.get('stage')}"
-        return prefix if path == prefix or path.startswith(f"{prefix}/") else ""
+        staged = prefix != "/$default" and f"{decoded}/".startswith(f"{prefix}/")
+        return prefix if staged else "", decoded
     # A REST API keeps the stage out of the path and in the request context's path.
-    full = context.get("path") or ""
-    return full.removesuffix(event["path"]) if full.endswith(event["path"]) else ""
+    path, full = event.get("path") or "/", context.get("path") or ""
+    prefix = full.removesuffix(path) if full.endswith(path) else ""
+    return prefix, prefix + decoded
+
+
+def _with_one_cookie_header(event: dict[str, Any], headers: list[list[bytes]]) -> list[list[bytes]]:
+    # Mangum joins repeated headers by commas, and a cookie's value may contain those.
+    values = {key.lower(): value for key, value in (event.get("multiValueHeaders") or {}).items()}
+    cookies = values.get("cookie") or ()
+    if len(cookies) < 2:  # noqa: PLR2004
+        return headers
+    others = [[key, value] for key, value in headers if key != b"cookie"]
+    return [*others, [b"cookie", "; ".join(cookies).encode()]]
 
 
 def describe(event: Any) -> str:
@@ -123,29 +133,34 @@ def describe(event: Any) -> str:
     return f"of no source known here (an object with the keys {keys})"
 
 
-def _records_from(source: str) -> Any:
+def _context(event: dict[str, Any]) -> dict[str, Any]:
+    context = event.get("requestContext")
+    return context if isinstance(context, dict) else {}
+
+
+def _first_record(event: dict[str, Any]) -> dict[str, Any]:
+    records = event.get("Records")
+    first = records[0] if isinstance(records, list) and records else None
+    return first if isinstance(first, dict) else {}
+
+
+def _records_from(source: str) -> Callable[[dict[str, Any]], bool]:
     def looks_like(event: dict[str, Any]) -> bool:
-        records = event.get("Records")
-        first = records[0] if isinstance(records, list) and records else None
-        return isinstance(first, dict) and source in (
-            first.get("eventSource"),
-            first.get("EventSource"),
-        )
+        first = _first_record(event)
+        return source in (first.get("eventSource"), first.get("EventSource"))
 
     return looks_like
 
 
-_OTHERS: dict[str, Any] = {
+_OTHERS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "an SQS batch": _records_from("aws:sqs"),
     "an S3 notification": _records_from("aws:s3"),
     "an SNS notification": _records_from("aws:sns"),
     "a DynamoDB stream batch": _records_from("aws:dynamodb"),
     "a Kinesis batch": _records_from("aws:kinesis"),
-    "a CloudFront (Lambda@Edge) event": lambda e: "cf" in (e.get("Records") or [()])[0],
+    "a CloudFront (Lambda@Edge) event": lambda e: "cf" in _first_record(e),
     "an API Gateway authorizer request": lambda e: "methodArn" in e or "routeArn" in e,
-    "a WebSocket event of API Gateway": lambda e: "connectionId" in (e.get("requestContext") or ()),
-    "a VPC Lattice request": lambda e: (
-        "raw_path" in e or "serviceNetworkArn" in (e.get("requestContext") or ())
-    ),
+    "a WebSocket event of API Gateway": lambda e: "connectionId" in _context(e),
+    "a VPC Lattice request": lambda e: "raw_path" in e or "serviceNetworkArn" in _context(e),
     "an EventBridge event": lambda e: "detail-type" in e,
 }

@@ -23,6 +23,9 @@ NAMES = {
     "not started": "TasksNotStarted",
 }
 
+LONGEST_LIST = 200
+"""Tasks named in a blob: a log event of CloudWatch's has at most 256 KiB."""
+
 
 @dataclass(slots=True)
 class Counts:
@@ -66,7 +69,7 @@ def _blob(
     if counts.outcomes:
         tasks = [
             {"task": o.task, "status": o.status, "duration_ms": round(o.seconds * 1000, 3)}
-            for o in counts.outcomes
+            for o in counts.outcomes[:LONGEST_LIST]
         ]
         metrics.add_metadata("tasks", tasks)
     return metrics.serialize_metric_set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from threading import Event, Thread
 
@@ -23,9 +24,20 @@ class AfterTasks:
     def serve(self, invocation: Invocation, app: ASGI, scope: Scope, body: bytes) -> None:
         """Return when nothing of the invocation is left to do."""
         invocation.responded = _nothing
-        invocation.ended = self._loop.stop
+        ended = False
+
+        def end() -> None:
+            nonlocal ended
+            ended = True
+            self._loop.stop()
+
+        invocation.ended = end
         self._loop.create_task(invocation.serve(app, scope, body))
-        self._loop.run_forever()
+        while not ended:
+            # SystemExit and KeyboardInterrupt of any task, a middleware's for one, stop the loop
+            # after asyncio has given them to the task, where they are dealt with.
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                self._loop.run_forever()
 
     def skip(self, request_id: str) -> None:
         """Take note of an invocation that will not be served."""

@@ -8,6 +8,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from local.runtime import Runtime
+
+ROOT = Path(__file__).parent.parent
 REGION = "eu-central-1"
 
 
@@ -58,15 +62,23 @@ class Cloud:
 
     def records(self, request_id: str) -> list[dict[str, Any]]:
         """Return the log records of one invocation, in order, from however many objects."""
-        return [
-            json.loads(line)
-            for key in self.objects(request_id)
-            for line in self.body(key).decode().split("\n")[:-1]
-        ]
+        return [record for key in self.objects(request_id) for record in self.lines(key)]
+
+    def lines(self, key: str) -> list[dict[str, Any]]:
+        """Return the records of one object."""
+        return [json.loads(line) for line in self.body(key).decode().split("\n")[:-1]]
 
     def messages(self, request_id: str) -> list[str]:
         """Return the messages of one invocation's records, in order."""
         return [record["message"] for record in self.records(request_id)]
+
+    def outcomes(self, request_id: str) -> list[tuple[str, str]]:
+        """Return each recorded outcome of a task: the function's name, the status."""
+        return [
+            (record["task"].rpartition(".")[2], record["status"])
+            for record in self.records(request_id)
+            if "status" in record
+        ]
 
     def body(self, key: str) -> bytes:
         """Return an object's content."""
@@ -133,6 +145,20 @@ def handler(cloud: Cloud) -> Callable[[Any, Any], dict[str, Any]]:
     from handler.api import handler as deployed
 
     return deployed
+
+
+@pytest.fixture
+def make_runtime(cloud: Cloud) -> Iterator[Callable[..., Runtime]]:
+    """A factory of Lambda runtimes, by default for the tests' function (``function.py``)."""
+    with ExitStack() as stack:
+
+        def make(handler: str = "function.handler", **options: Any) -> Runtime:
+            environ = cloud.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+            environ |= options.pop("environ", {})
+            runtime = Runtime(handler, environ, cwd=ROOT / "tests", **options)
+            return stack.enter_context(runtime)
+
+        yield make
 
 
 @pytest.fixture

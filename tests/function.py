@@ -1,8 +1,9 @@
 """A function whose requests say what their tasks do; for tests through the real runtime client.
 
-``GET /run?task=WHAT`` adds one task for each ``task``: ``note:TEXT`` records, ``async:SECONDS`` and
-``sync:SECONDS`` take that long and record, ``raise`` and ``exit`` fail, ``stubborn`` swallows a
-cancellation, ``block:PATH`` waits in its thread until the file exists.
+``ask`` makes the event for it. ``GET /run?task=WHAT`` adds one task for each ``task``:
+``note:TEXT`` records, ``async:SECONDS`` and ``sync:SECONDS`` take that long and record,
+``count:NUMBER`` records and prints numbers, ``raise`` and ``exit`` fail, ``stubborn`` swallows a cancellation, ``block:PATH`` waits in its thread until
+the file exists.
 """
 
 import asyncio
@@ -11,10 +12,12 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import BackgroundTasks, FastAPI, Query
 
+import events
 from app.background import time_limit
 from app.log import logger
 from handler.api import Handler, make_handler
@@ -35,6 +38,14 @@ def sleep_sync(seconds: str) -> None:
     """Take a while in a thread."""
     time.sleep(float(seconds))
     logger.info("slept %s s in a thread", seconds)
+
+
+async def count(number: str) -> None:
+    """Record 0 to ``number`` - 1, and print each when it is recorded."""
+    for n in range(int(number)):
+        logger.info("%s", n)
+        print(f"recorded {n}", flush=True)  # noqa: T201
+        await asyncio.sleep(0.02)
 
 
 def fail(_: str) -> None:
@@ -62,14 +73,28 @@ def block(path: str) -> None:
         time.sleep(0.01)
 
 
+def hog(_: str) -> None:
+    """Keep the interpreter: one call into C that does not let go of it."""
+    sum(range(10**11))
+
+
 @time_limit(0.1)
 async def limited(_: str) -> None:
     """Take longer than its own limit."""
     await asyncio.sleep(60)
 
 
+def ask(path: str, *tasks: str, query: str = "") -> dict[str, Any]:
+    """Return an event that asks for a path, with tasks or with a query."""
+    event: dict[str, Any] = events.load("http-api-health")
+    event["rawPath"] = event["requestContext"]["http"]["path"] = path
+    event["rawQueryString"] = query or "&".join(f"task={quote(task)}" for task in tasks)
+    return event
+
+
 TASKS = {
     "note": note,
+    "count": count,
     "async": sleep_async,
     "sync": sleep_sync,
     "raise": fail,
@@ -77,6 +102,7 @@ TASKS = {
     "stubborn": stubborn,
     "block": block,
     "limited": limited,
+    "hog": hog,
 }
 started = 0
 
@@ -101,6 +127,13 @@ async def run(
         name, _, argument = what.partition(":")
         background_tasks.add_task(TASKS[name], argument)
     return {"pid": os.getpid(), "started": started}
+
+
+@app.get("/many")
+async def many(background_tasks: BackgroundTasks, tasks: int) -> None:
+    """Add many tasks that do nothing."""
+    for _ in range(tasks):
+        background_tasks.add_task(asyncio.sleep, 0)
 
 
 strays: set[asyncio.Task[None]] = set()

@@ -3,33 +3,14 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from conftest import Cloud, Context
-from function import app
+from function import app, ask
 
-import events
 from app.background import time_limit
 
 Handler = Callable[[Any, Any], dict[str, Any]]
-
-
-def ask(path: str, *tasks: str) -> dict[str, Any]:
-    """Return an event that asks for a path, with tasks."""
-    event = events.load("http-api-health")
-    event["rawPath"] = event["requestContext"]["http"]["path"] = path
-    event["rawQueryString"] = "&".join(f"task={quote(task)}" for task in tasks)
-    return event
-
-
-def outcomes(cloud: Cloud, context: Context) -> list[tuple[str, str]]:
-    """Return each recorded outcome of an invocation: the function's name, the status."""
-    return [
-        (record["task"].rpartition(".")[2], record["status"])
-        for record in cloud.records(context.aws_request_id)
-        if "status" in record
-    ]
 
 
 @pytest.fixture
@@ -54,7 +35,7 @@ def test_an_async_task_is_cancelled_at_the_deadline(handler: Handler, cloud: Clo
     answer = handler(ask("/run", "async:60"), context)
 
     assert answer["statusCode"] == 200
-    assert outcomes(cloud, context) == [("sleep_async", "timed out")]
+    assert cloud.outcomes(context.aws_request_id) == [("sleep_async", "timed out")]
 
 
 def test_a_plain_task_is_abandoned_at_the_deadline(
@@ -65,7 +46,7 @@ def test_a_plain_task_is_abandoned_at_the_deadline(
 
     handler(ask("/run", f"block:{gate}"), context)
 
-    assert outcomes(cloud, context) == [("block", "timed out")]
+    assert cloud.outcomes(context.aws_request_id) == [("block", "timed out")]
     assert "abandoned" in cloud.messages(context.aws_request_id)[0]
 
 
@@ -90,7 +71,7 @@ def test_tasks_after_the_deadline_are_recorded_one_by_one(handler: Handler, clou
 
     handler(ask("/run", "async:60", "note:a", "sync:0"), context)
 
-    assert outcomes(cloud, context) == [
+    assert cloud.outcomes(context.aws_request_id) == [
         ("sleep_async", "timed out"),
         ("note", "not started"),
         ("sleep_sync", "not started"),
@@ -106,7 +87,7 @@ def test_five_tasks_of_which_three_go_wrong(handler: Handler, cloud: Cloud) -> N
 
     assert answer["statusCode"] == 200
     assert cloud.messages(context.aws_request_id)[0] == "1"
-    assert outcomes(cloud, context) == [
+    assert cloud.outcomes(context.aws_request_id) == [
         ("fail", "failed"),
         ("leave", "failed"),
         ("sleep_async", "timed out"),
@@ -119,7 +100,7 @@ def test_five_tasks_without_the_overrun(handler: Handler, cloud: Cloud, context:
     """The fifth runs although the second raised and the third tried to exit."""
     handler(ask("/run", "note:1", "raise", "exit", "async:0", "note:5"), context)
 
-    assert outcomes(cloud, context) == [("fail", "failed"), ("leave", "failed")]
+    assert cloud.outcomes(context.aws_request_id) == [("fail", "failed"), ("leave", "failed")]
     assert cloud.messages(context.aws_request_id)[-1] == "5"
 
 
@@ -132,8 +113,8 @@ def test_a_task_that_swallows_its_cancellation_does_not_hold_the_invocation(
     handler(ask("/run", "stubborn", "note:after"), context)
     handler(ask("/run", "note:next"), following)
 
-    assert ("stubborn", "timed out") in outcomes(cloud, context)
-    assert ("note", "not started") in outcomes(cloud, context)
+    assert ("stubborn", "timed out") in cloud.outcomes(context.aws_request_id)
+    assert ("note", "not started") in cloud.outcomes(context.aws_request_id)
     assert cloud.messages(following.aws_request_id)[-1] == "next"
 
 
@@ -141,7 +122,7 @@ def test_a_task_may_shorten_its_own_limit(handler: Handler, cloud: Cloud, contex
     """``time_limit`` ends it early, and the next task runs."""
     handler(ask("/run", "limited", "note:after"), context)
 
-    assert outcomes(cloud, context) == [("limited", "timed out")]
+    assert cloud.outcomes(context.aws_request_id) == [("limited", "timed out")]
     assert cloud.messages(context.aws_request_id)[-1] == "after"
 
 
@@ -156,10 +137,7 @@ def test_stray_work_is_awaited_inside_its_own_invocation(
     handler: Handler, cloud: Cloud, context: Context
 ) -> None:
     """A task left behind by ``asyncio.create_task`` ends before the invocation does."""
-    event = ask("/stray")
-    event["rawQueryString"] = "seconds=0.2"
-
-    handler(event, context)
+    handler(ask("/stray", query="seconds=0.2"), context)
 
     assert cloud.messages(context.aws_request_id) == ["slept 0.2 s on the loop"]
 
@@ -169,12 +147,10 @@ def test_stray_work_is_cancelled_and_recorded_at_the_deadline(
 ) -> None:
     """What cannot end in time is recorded by name."""
     context = Context(remaining=1.0)
-    event = ask("/stray")
-    event["rawQueryString"] = "seconds=60"
 
-    handler(event, context)
+    handler(ask("/stray", query="seconds=60"), context)
 
-    assert outcomes(cloud, context) == [("sleep_async", "timed out")]
+    assert cloud.outcomes(context.aws_request_id) == [("sleep_async", "timed out")]
 
 
 @pytest.mark.parametrize("path", ["/hang", "/stubborn"])

@@ -10,6 +10,7 @@ import pytest
 from conftest import Cloud, Context
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from function import ask
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.background import BackgroundTasks as StarletteBackgroundTasks
@@ -17,17 +18,9 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.routing import Route
 
-import events
 from app.log import logger
 
 MakeHandler = Callable[..., Any]
-
-
-def get(path: str) -> dict[str, Any]:
-    """Return an event that asks for a path."""
-    event = events.load("http-api-health")
-    event["rawPath"] = event["requestContext"]["http"]["path"] = path
-    return event
 
 
 def note(text: str) -> None:
@@ -65,22 +58,13 @@ def app_with(*tasks: tuple[Any, ...]) -> FastAPI:
     return app
 
 
-def outcomes(cloud: Cloud, context: Context) -> list[tuple[str, str]]:
-    """Return what was recorded as the outcome of tasks: the function's name, the status."""
-    return [
-        (record["task"].rpartition(".")[2], record["status"])
-        for record in cloud.records(context.aws_request_id)
-        if "status" in record
-    ]
-
-
 def test_tasks_run_in_the_order_added(
     make_handler: MakeHandler, cloud: Cloud, context: Context
 ) -> None:
     """Plain and async tasks alternate exactly as they were added."""
     tasks = [(note if n % 2 else anote, f"task {n}") for n in range(6)]
 
-    make_handler(app_with(*tasks))(get("/"), context)
+    make_handler(app_with(*tasks))(ask("/"), context)
 
     assert cloud.messages(context.aws_request_id) == [f"task {n}" for n in range(6)]
 
@@ -101,7 +85,7 @@ def test_tasks_of_dependencies_come_first(
     def add(background_tasks: BackgroundTasks, _: Annotated[None, Depends(outer)]) -> None:
         background_tasks.add_task(note, "route")
 
-    make_handler(app)(get("/"), context)
+    make_handler(app)(ask("/"), context)
 
     assert cloud.messages(context.aws_request_id) == ["sub-dependency", "dependency", "route"]
 
@@ -130,7 +114,7 @@ def test_whatever_a_task_raises_the_next_one_runs(
     handler = make_handler(app_with((failing, error), (note, "after")))
 
     for context in (Context(), Context()):
-        answer = handler(get("/"), context)
+        answer = handler(ask("/"), context)
 
         assert answer["statusCode"] == 200
         failed, after = cloud.records(context.aws_request_id)
@@ -159,7 +143,7 @@ def test_a_failing_task_does_not_roll_back_the_requests_dependencies(
     def add(background_tasks: BackgroundTasks, _: Annotated[None, Depends(transaction)]) -> None:
         background_tasks.add_task(fail, ValueError("no"))
 
-    answer = make_handler(app)(get("/"), context)
+    answer = make_handler(app)(ask("/"), context)
 
     assert answer["statusCode"] == 200
     assert cloud.messages(context.aws_request_id)[-1] == "committed"
@@ -196,6 +180,10 @@ async def _dispatch_with_task(request: Request, call_next: Any) -> Response:
     return response
 
 
+def _plain() -> dict[str, str]:
+    return {}
+
+
 def _route(endpoint: Callable[..., Any]) -> FastAPI:
     app = FastAPI()
     app.get("/", response_model=None)(endpoint)
@@ -223,7 +211,7 @@ MADE = {
     "a mounted Starlette": lambda: _mounted(Starlette(routes=[Route("/", _starlette)])),
     "a plain Starlette route": lambda: Starlette(routes=[Route("/", _starlette)]),
     "behind BaseHTTPMiddleware": lambda: _with_middleware(_route(_injected), _dispatch),
-    "of BaseHTTPMiddleware": lambda: _with_middleware(_route(dict), _dispatch_with_task),
+    "of BaseHTTPMiddleware": lambda: _with_middleware(_route(_plain), _dispatch_with_task),
 }
 
 
@@ -232,10 +220,10 @@ def test_tasks_are_isolated_whoever_made_them(
     make_handler: MakeHandler, cloud: Cloud, context: Context, make: Callable[[], Any]
 ) -> None:
     """No route, router, response class or middleware needs a line of this project."""
-    answer = make_handler(make())(get("/"), context)
+    answer = make_handler(make())(ask("/"), context)
 
     assert answer["statusCode"] == 200
-    assert outcomes(cloud, context) == [("fail", "failed")]
+    assert cloud.outcomes(context.aws_request_id) == [("fail", "failed")]
     assert cloud.messages(context.aws_request_id)[-1] == "ran"
 
 
@@ -245,10 +233,10 @@ def test_a_single_background_task_is_isolated(
     """``BackgroundTask``, the class for one task, is covered like the list."""
     app = _route(lambda: Response("sent", background=BackgroundTask(fail, ValueError("no"))))
 
-    answer = make_handler(app)(get("/"), context)
+    answer = make_handler(app)(ask("/"), context)
 
     assert (answer["statusCode"], answer["body"]) == (200, "sent")
-    assert outcomes(cloud, context) == [("fail", "failed")]
+    assert cloud.outcomes(context.aws_request_id) == [("fail", "failed")]
 
 
 def test_context_variables_of_the_request_are_visible_in_its_tasks(
@@ -286,8 +274,8 @@ def test_context_variables_of_the_request_are_visible_in_its_tasks(
     app.add_middleware(Tenant)
     handler = make_handler(app)
     first, second = Context(), Context()
-    handler(get("/ada"), first)
-    handler(get("/bob"), second)
+    handler(ask("/ada"), first)
+    handler(ask("/bob"), second)
 
     assert cloud.messages(first.aws_request_id) == ["plain acme ada", "async acme ada"]
     assert cloud.messages(second.aws_request_id) == ["plain nobody nobody", "async nobody nobody"]
@@ -303,9 +291,9 @@ def test_partials_and_callable_objects_are_named(
             raise ValueError
 
     app = app_with((functools.partial(fail, ValueError("no")),), (Sender(),))
-    make_handler(app)(get("/"), context)
+    make_handler(app)(ask("/"), context)
 
-    assert outcomes(cloud, context) == [("fail", "failed"), ("Sender", "failed")]
+    assert cloud.outcomes(context.aws_request_id) == [("fail", "failed"), ("Sender", "failed")]
 
 
 def test_a_success_is_recorded_at_debug(
@@ -314,7 +302,7 @@ def test_a_success_is_recorded_at_debug(
     """At level DEBUG a success has its record too, with the task and its duration."""
     logger.setLevel("DEBUG")
     try:
-        make_handler(app_with((note, "hello")))(get("/"), context)
+        make_handler(app_with((note, "hello")))(ask("/"), context)
     finally:
         logger.setLevel("INFO")
 
