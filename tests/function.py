@@ -2,8 +2,9 @@
 
 ``ask`` makes the event for it. ``GET /run?task=WHAT`` adds one task for each ``task``:
 ``note:TEXT`` records, ``async:SECONDS`` and ``sync:SECONDS`` take that long and record,
-``count:NUMBER`` records and prints numbers, ``raise`` and ``exit`` fail, ``stubborn`` swallows a cancellation, ``block:PATH`` waits in its thread until
-the file exists.
+``count:NUMBER`` records and prints numbers, ``raise`` and ``exit`` fail, ``stubborn`` swallows a
+cancellation, ``block:PATH`` waits in its thread until the file exists, ``limited`` overruns its own
+limit, ``hog`` never lets go of the interpreter.
 """
 
 import asyncio
