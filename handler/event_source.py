@@ -129,7 +129,7 @@ def describe(event: Any) -> str:
     for name, looks_like in _OTHERS.items():
         if looks_like(event):
             return name
-    keys = ", ".join(sorted(map(str, event))[:LONGEST_LIST])
+    keys = ", ".join(f"{key:.40}" for key in sorted(map(str, event))[:LONGEST_LIST])
     return f"of no source known here (an object with the keys {keys})"
 
 
