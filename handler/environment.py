@@ -68,16 +68,15 @@ class Environment:
             await self.loop.create_future()
 
     def _run_loop(self) -> None:
-        while True:
+        while not self._root.done():
             try:
                 self.loop.run_until_complete(self._root)
             except (SystemExit, KeyboardInterrupt):
-                # Of some task, where it is dealt with: it must not end this thread.
+                # Of some task, where it is dealt with: it must not end the loop's thread.
                 continue
             except RuntimeError:
                 # The root task never ends, and this says so when the loop is stopped.
                 return
-            return
 
     def handle(self, event: Any, context: LambdaContext) -> dict[str, Any]:
         """Serve one HTTP event and return its answer. Raises UnsupportedEvent for any other."""
