@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
         listener = bind(options.port)
     except OSError as error:
         where = f"127.0.0.1:{options.port}"
-        print(f"cannot listen on {where}: {error.strerror}; try --port", file=sys.stderr)
+        sys.stderr.write(f"cannot listen on {where}: {error.strerror}; try --port\n")
         return 1
     on_signal(_interrupt)
     try:
@@ -54,14 +54,13 @@ def _interrupt() -> None:
 def _run(options: argparse.Namespace, listener: socket.socket) -> None:
     terminal = Terminal(verbose=options.verbose)
     terminal.say("Starting S3 and the function's environment on this machine ...")
-    moto = MotoServer()
-    # Imported here because they are slow: after the first line, and while moto's process starts.
-    from local import stack  # noqa: PLC0415
-    from local.log_reader import LogReader  # noqa: PLC0415
-    from local.runtime import Runtime  # noqa: PLC0415
-    from local.serving import serve  # noqa: PLC0415
+    with MotoServer() as moto:
+        # Imported here because they are slow: after the first line, and while moto starts.
+        from local import stack  # noqa: PLC0415
+        from local.log_reader import LogReader  # noqa: PLC0415
+        from local.runtime import Runtime  # noqa: PLC0415
+        from local.serving import serve  # noqa: PLC0415
 
-    with moto:
         created = stack.create(moto.environ)
         for line in created.left_out if options.verbose else ():
             terminal.say(f"  not created: {line}")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from local.http_server import Request, Response
+from local.http_connection import Request, Response
 
 
 def json_in(request: Request) -> dict[str, Any]:

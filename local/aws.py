@@ -4,11 +4,13 @@ A process, because moto's requests would otherwise take turns with the HTTP fron
 the two can then be imported at the same time.
 """
 
+import contextlib
 import logging
 import os
 import subprocess
 import sys
-from typing import IO, Self
+from functools import cached_property
+from typing import IO, Self, cast
 
 REGION = "us-east-1"
 
@@ -16,8 +18,8 @@ REGION = "us-east-1"
 class MotoServer:
     """moto's server for as long as the `with` block lasts."""
 
-    def __init__(self) -> None:
-        """Start the process; entering the block waits until it listens."""
+    def __enter__(self) -> Self:
+        """Start the process; `endpoint` waits until it listens."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "local.aws"],
             stdin=subprocess.PIPE,
@@ -25,23 +27,25 @@ class MotoServer:
             text=True,
             start_new_session=True,  # Ctrl-C in a terminal is for the parent alone
         )
-
-    def __enter__(self) -> Self:
-        """Wait until the server listens; `endpoint` is set."""
-        self.endpoint = _pipe(self._process.stdout).readline().strip()
-        if not self.endpoint:
-            self.close()
-            raise RuntimeError("moto's server did not start: see its message above")
         return self
+
+    @cached_property
+    def endpoint(self) -> str:
+        """The server's address; raises RuntimeError when it could not start."""
+        line = cast("IO[str]", self._process.stdout).readline().strip()
+        if not line:
+            raise RuntimeError("moto's server did not start: see its message above")
+        return line
 
     def __exit__(self, *_: object) -> None:
         """End the process."""
-        self.close()
-
-    def close(self) -> None:
-        """End the process, if it still runs."""
         self._process.kill()
         self._process.communicate()
+
+    @property
+    def exited(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
 
     @property
     def environ(self) -> dict[str, str]:
@@ -55,11 +59,6 @@ class MotoServer:
         }
 
 
-def _pipe(stream: IO[str] | None) -> IO[str]:
-    assert stream is not None
-    return stream
-
-
 def _serve() -> None:
     # Should anybody create a function in it, moto would run it in Docker.
     os.environ["DOCKER_HOST"] = "unix:///dev/null"
@@ -70,8 +69,10 @@ def _serve() -> None:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    print(f"http://{host}:{port}", flush=True)
-    sys.stdin.read()  # the end of the parent, however it came, closes this
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write(f"http://{host}:{port}\n")
+        sys.stdout.flush()
+        sys.stdin.read()  # the end of the parent, however it came, closes this
     os._exit(0)
 
 

@@ -67,7 +67,7 @@ class ExecutionEnvironment:
         invocation.ended.set_result(_report(invocation, status, measured))
 
     async def _first_init(self, measured: _Measured) -> None:
-        """The Init phase proper, which comes before the invocation and has its own limit.
+        """Go through the Init phase, which comes before the invocation and has its own limit.
 
         When it fails, or after a crash, Lambda repeats it inside the invocation and inside the
         function's timeout ("suppressed init"): `_invoke` does.

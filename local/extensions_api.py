@@ -10,7 +10,7 @@ from typing import Any
 
 from local.api_answers import accepted, answer, json_in, not_found, refused
 from local.function import Function
-from local.http_server import Reply, Request, Response
+from local.http_connection import Reply, Request, Response
 from local.invocation import FunctionError, Invocation
 from local.phases import Participant, Phases
 
@@ -18,7 +18,7 @@ _MOST_EXTENSIONS = 10
 
 
 class ExtensionsAPI:
-    """Answers requests below PREFIX. `handle` is an `http_server.Handler`."""
+    """Answers requests below PREFIX. `handle` is an `http_connection.Handler`."""
 
     PREFIX = "/2020-01-01/extension/"
 

@@ -11,7 +11,7 @@ from email.message import Message
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from local.http_server import Request, Response
+from local.http_connection import Request, Response
 
 _ONLY_IF_ANY = ("cookies", "queryStringParameters")
 
@@ -27,7 +27,7 @@ Json = dict[str, Any]
 
 
 def event_for(request: Request) -> Json:
-    """The event for `request`."""
+    """Make the event for `request`."""
     path, _, query = request.target.partition("?")
     headers = _joined((k, v) for k, v in request.headers if k != "cookie")
     cookies = [c for k, v in request.headers if k == "cookie" for c in v.split("; ")]
@@ -49,7 +49,7 @@ def event_for(request: Request) -> Json:
     return {key: value for key, value in event.items() if value or key not in _ONLY_IF_ANY}
 
 
-def _joined(pairs: Any) -> dict[str, str]:  # noqa: ANN401 - pairs of strings, from anywhere
+def _joined(pairs: Any) -> dict[str, str]:
     joined: dict[str, str] = {}
     for name, value in pairs:
         joined[name] = f"{joined[name]},{value}" if name in joined else value
@@ -102,7 +102,7 @@ def _body(request: Request) -> Json:
 
 
 def response_for(payload: bytes) -> Response:
-    """The answer that API Gateway makes of a function's result.
+    """Make the answer that API Gateway makes of a function's result.
 
     A result without `statusCode` is the body itself; one that makes no sense is a 500.
     """
@@ -110,10 +110,12 @@ def response_for(payload: bytes) -> Response:
         result = json.loads(payload)
         if not (isinstance(result, dict) and "statusCode" in result):
             return _inferred(result)
-        body = result.get("body") or ""
+        body = _or_empty(result.get("body"), "")
         return Response(
             int(result["statusCode"]),
-            base64.b64decode(body) if result.get("isBase64Encoded") else body.encode(),
+            base64.b64decode(body, validate=True)
+            if result.get("isBase64Encoded")
+            else body.encode(),
             _headers(result),
         )
     except (ValueError, TypeError, AttributeError):
@@ -126,10 +128,14 @@ def _inferred(result: object) -> Response:
 
 
 def _headers(result: Json) -> list[tuple[str, str]]:
-    given = {k.lower(): _text(v) for k, v in (result.get("headers") or {}).items()}
+    given = {k.lower(): _text(v) for k, v in _or_empty(result.get("headers"), {}).items()}
     headers = {"content-type": "text/plain;charset=UTF-8"} | given
-    cookies = [("set-cookie", str(cookie)) for cookie in result.get("cookies") or []]
+    cookies = [("set-cookie", str(cookie)) for cookie in _or_empty(result.get("cookies"), [])]
     return [*((k, v) for k, v in headers.items() if k not in _NOT_PASSED_ON), *cookies]
+
+
+def _or_empty(value: Any, empty: Any) -> Any:
+    return empty if value is None else value
 
 
 def _text(value: object) -> str:
@@ -137,6 +143,6 @@ def _text(value: object) -> str:
 
 
 def message(status: int, text: str) -> Response:
-    """An answer of API Gateway's own."""
+    """Make an answer of API Gateway's own."""
     body = json.dumps({"message": text}, separators=(",", ":")).encode()
     return Response(status, body, [("content-type", "application/json")])

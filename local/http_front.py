@@ -8,8 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from local.http_connection import Reply, Request, Response
 from local.http_event import INTERNAL_SERVER_ERROR, event_for, message, response_for
-from local.http_server import Reply, Request, Response
 from local.invocation import FunctionError, Invocation
 from local.runtime_api import LARGEST_PAYLOAD_BYTES
 
@@ -32,7 +32,7 @@ class Exchange:
 
 
 class HttpFront:
-    """`handle` is an `http_server.Handler`; it must be called in a running event loop."""
+    """`handle` is an `http_connection.Handler`; it must be called in a running event loop."""
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ class FunctionError(Exception):
 
     @classmethod
     def of(cls, error_type: str, message: str) -> "FunctionError":
-        """An error that the service reports, rather than the runtime."""
+        """Make an error that the service reports, rather than the runtime."""
         return cls({"errorType": error_type, "errorMessage": message})
 
 
@@ -60,7 +60,7 @@ class Invocation:
         self.ended: Future[Report] = Future()
         self.response_at: float | None = None
 
-    def response(self, timeout: float | None = None) -> Any:  # noqa: ANN401 - any JSON value
+    def response(self, timeout: float | None = None) -> Any:
         """Wait up to `timeout` seconds for the function's answer, parsed.
 
         Raises FunctionError when the function failed, TimeoutError when there is no answer yet.

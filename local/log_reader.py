@@ -35,7 +35,7 @@ class LogReader:
         )
 
     def new_objects(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-        """The address and the records of each object that came since the last call."""
+        """Return the address and the records of each object that came since the last call."""
         for key in self._keys():
             if key not in self._seen:
                 self._seen.add(key)

@@ -17,7 +17,7 @@ class Participant:
     """The runtime, or an extension: something that asks for its next event."""
 
     def __init__(self, name: str, *, invoked: bool) -> None:
-        """`invoked`: whether it has subscribed to INVOKE, as the runtime always has."""
+        """Take note whether it has subscribed to INVOKE (`invoked`), as the runtime has."""
         self.name = name
         self.invoked = invoked
         self.deliver: Deliver | None = None

@@ -29,7 +29,7 @@ class Runtime:
     would throttle them; a queue is more use to a person with one machine.)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a function's configuration has
         self,
         handler: str,
         environ: Mapping[str, str] | None = None,
@@ -93,7 +93,7 @@ class Runtime:
 
     def invoke(
         self, event: object, request_id: str | None = None, *, timeout: float | None = None
-    ) -> Any:  # noqa: ANN401 - any JSON value
+    ) -> Any:
         """Send `event` and wait for the response; raises FunctionError, TimeoutError."""
         return self.start(event, request_id).response(timeout)
 

@@ -7,7 +7,7 @@ runtimes"), and where the document is silent those of the Runtime Interface Emul
 from local.api_answers import accepted, json_in, not_found, refused
 from local.extensions_api import ExtensionsAPI
 from local.function import Function
-from local.http_server import Reply, Request, Response
+from local.http_connection import Reply, Request, Response
 from local.invocation import FunctionError, Invocation
 from local.phases import Phases
 
@@ -18,7 +18,7 @@ _INVOCATION = "/2018-06-01/runtime/invocation/"
 
 
 class RuntimeAPI:
-    """Answers the requests of one process. `handle` is an `http_server.Handler`."""
+    """Answers the requests of one process. `handle` is an `http_connection.Handler`."""
 
     def __init__(self, function: Function, phases: Phases) -> None:
         """`phases` are those of the process, which the requests move on."""

@@ -55,7 +55,7 @@ def create(environ: Mapping[str, str], path: Path = TEMPLATE) -> Stack:
             for name, function in of_type(document, "AWS::Lambda::Function")
         },
         "notifications": [
-            ({"Ref": name}, bucket["NotificationConfiguration"])
+            [{"Ref": name}, bucket["NotificationConfiguration"]]
             for name, bucket in of_type(document, "AWS::S3::Bucket")
             if "NotificationConfiguration" in bucket
         ],
@@ -68,7 +68,7 @@ def create(environ: Mapping[str, str], path: Path = TEMPLATE) -> Stack:
     return Stack({name: _function(each) for name, each in got["functions"].items()}, left_out)
 
 
-def _create(cloudformation: Any, document: Document, wanted: Any) -> Any:  # noqa: ANN401
+def _create(cloudformation: Any, document: Document, wanted: Any) -> Any:
     """Create the stack; returns `wanted` with its intrinsics resolved, by way of stack outputs."""
     unresolved = intrinsics(wanted)
     keys = {text: f"Value{number}" for number, text in enumerate(unresolved)}
@@ -81,7 +81,7 @@ def _create(cloudformation: Any, document: Document, wanted: Any) -> Any:  # noq
     return replace(wanted, lambda intrinsic: outputs[keys[json.dumps(intrinsic)]])
 
 
-def _notify(s3: Any, bucket: str, configuration: Document) -> None:  # noqa: ANN401
+def _notify(s3: Any, bucket: str, configuration: Document) -> None:
     queues = [
         {
             "QueueArn": each["Queue"],

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from boto3 import Session
-from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
-from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
 
 # Types that moto does not create, or that mean nothing here, with what takes their place.
 LEFT_OUT = {
@@ -27,7 +27,7 @@ Document = dict[str, Any]
 
 
 def transform(path: Path, session: Session) -> Document:
-    """The template at `path`, with its SAM resources translated (no network, no upload)."""
+    """Return the template at `path`, with its SAM resources translated (no network, no upload)."""
     document = yaml_parse(path.read_text())
     for resource in document["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
@@ -40,7 +40,7 @@ def transform(path: Path, session: Session) -> Document:
 
 
 def of_type(document: Document, kind: str) -> Iterator[tuple[str, Document]]:
-    """The logical id and the properties of each resource of type `kind`."""
+    """Return the logical id and the properties of each resource of type `kind`."""
     for logical_id, resource in document["Resources"].items():
         if resource["Type"] == kind:
             yield logical_id, resource.get("Properties", {})
@@ -59,15 +59,15 @@ def leave_out(document: Document) -> list[str]:
     return [f"{name} -> {LEFT_OUT[resources[name]['Type']]}" for name in left_out]
 
 
-def intrinsics(value: Any) -> dict[str, Any]:  # noqa: ANN401 - any part of a document
-    """Every Ref and Fn::... in `value`, by its JSON text."""
+def intrinsics(value: Any) -> dict[str, Any]:
+    """Return every Ref and Fn::... in `value`, by its JSON text."""
     found: dict[str, Any] = {}
     replace(value, lambda intrinsic: found.setdefault(json.dumps(intrinsic), intrinsic))
     return found
 
 
-def replace(value: Any, each: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - as above
-    """A copy of `value` with each Ref and Fn::... replaced by what `each` makes of it."""
+def replace(value: Any, each: Callable[[Any], Any]) -> Any:
+    """Return a copy of `value` with each Ref and Fn::... replaced by what `each` makes of it."""
     if isinstance(value, dict):
         name = next(iter(value)) if len(value) == 1 else ""
         if name == "Ref" or name.startswith("Fn::"):

@@ -17,23 +17,23 @@ class Terminal:
         self._dim = "\033[2m{}\033[0m" if sys.stdout.isatty() else "{}"
 
     def say(self, line: str) -> None:
-        """A line of our own."""
+        """Print a line of our own."""
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
     def function_output(self, line: str) -> None:
-        """A line that the function printed."""
+        """Print a line that the function printed."""
         if self._verbose or not _is_metrics(line):
             self.say(self._dim.format(f"  | {line}"))
 
     def log_object(self, address: str, records: list[dict[str, Any]]) -> None:
-        """The records of a log object."""
+        """Print the records of a log object."""
         self.say(self._dim.format(f"  {address}"))
         for record in records:
             self.say(f"  {json.dumps(record, ensure_ascii=False)}")
 
     def request(self, exchange: Exchange, report: Report, seconds: float) -> None:
-        """A request whose invocation ended after `seconds`."""
+        """Print a request whose invocation ended after `seconds`."""
         request = exchange.request
         parts = [
             f"{request.method} {request.target} {exchange.response.status}",

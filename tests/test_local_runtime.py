@@ -117,7 +117,8 @@ def test_the_context_is_filled_in(start: Start) -> None:
         """
         def handler(event, context):
             left = context.get_remaining_time_in_millis()
-            return [context.aws_request_id, context.invoked_function_arn, left, context.log_group_name]
+            arn = context.invoked_function_arn
+            return [context.aws_request_id, arn, left, context.log_group_name]
         """,
         timeout=7.0,
     )

@@ -1,0 +1,176 @@
+"""`make run`, as a person sees it: one command, the address, the log, and a clean end."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Empty, Queue
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROMPT = 60.0  # seconds, for a machine that is busy with other things
+
+
+class Run:
+    """`python -m local` in a process, and what it prints."""
+
+    def __init__(self, *arguments: str) -> None:
+        """Start it on a free port."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.port = server.getsockname()[1]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "local", "--port", str(self.port), *arguments],
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._lines: Queue[str] = Queue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line.rstrip("\n"))
+
+    def until(self, pattern: str) -> re.Match[str]:
+        """Return the match in the first line from here on that has one."""
+        while True:
+            try:
+                line = self._lines.get(timeout=PROMPT)
+            except Empty:
+                pytest.fail(f"no line with {pattern!r}")
+            if match := re.search(pattern, line):
+                return match
+
+    def end(self, number: signal.Signals) -> tuple[int, str]:
+        """Send a signal; returns the exit status and what is on standard error."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> tuple[int, str]:
+        """Wait for the end; returns the exit status and what is on standard error."""
+        assert self.process.stderr is not None
+        status = self.process.wait(PROMPT)
+        self._reader.join()
+        with self.process.stderr as stderr:
+            message = stderr.read()
+        if self.process.stdout:
+            self.process.stdout.close()
+        return status, message
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    """Run it until it serves."""
+    run = Run("--respond", "before-tasks", "--environments", "2")
+    run.until("Ctrl-C ends everything")
+    yield run
+    if run.process.poll() is None:
+        run.end(signal.SIGTERM)
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes that `pid` started, and those that they started."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *descendants(child)]
+    return found
+
+
+def is_running(pid: int) -> bool:
+    """Return whether there is a process, other than a finished one."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def send(run: Run, target: str) -> httpx.Response:
+    """POST to the application."""
+    return httpx.post(f"http://127.0.0.1:{run.port}{target}", timeout=PROMPT, trust_env=False)
+
+
+def test_a_request_is_answered_and_its_records_are_shown(run: Run) -> None:
+    """The documented example works, and both records are printed as they are in S3."""
+    answer = send(run, "/send-notification/ada@example.com?q=lambda")
+    assert (answer.status_code, answer.json()) == (200, {"message": "Message sent"})
+    line = run.until(r"^POST \S+ 200 \| answered after (\d+) ms \| tasks ended after (\d+) ms")
+    assert "cold" in line.string
+    key = run.until(r"s3://\S+/log/\S+Z-(\S+)\.jsonl")
+    records = [json.loads(run.until(r"\{.*\}")[0]) for _ in range(2)]
+    assert [record["message"] for record in records] == [
+        "found query: lambda",
+        "message to ada@example.com",
+    ]
+    assert {record["request_id"] for record in records} == {key[1]}
+
+
+def test_the_second_request_is_warm(run: Run) -> None:
+    """An idle environment is used again."""
+    for state in ("cold", "warm"):
+        assert send(run, "/send-notification/ada@example.com").status_code == 200
+        assert state in run.until("^POST ").string
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_everything(run: Run, number: signal.Signals) -> None:
+    """After Ctrl-C or SIGTERM no process is left, frozen ones included, and nothing was wrong."""
+    assert send(run, "/send-notification/ada@example.com").status_code == 200
+    run.until("^POST ")
+    children = descendants(run.process.pid)
+    assert len(children) >= 2
+    assert run.end(number) == (0, "")
+    assert not [child for child in children if is_running(child)]
+
+
+def test_a_signal_at_the_start_ends_everything() -> None:
+    """Ctrl-C while things are still being made is no traceback either."""
+    run = Run()
+    run.until("^Starting")
+    status, message = run.end(signal.SIGINT)
+    assert (status, message) == (130, "")
+
+
+def test_a_port_in_use_is_one_clear_line() -> None:
+    """The port is named, on standard error, with what to do about it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        ended = subprocess.run(
+            [sys.executable, "-m", "local", "--port", str(port)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PROMPT,
+        )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert f"127.0.0.1:{port}" in line
+    assert "--port" in line
+    assert ended.stdout == ""
+
+
+def test_it_does_not_need_what_is_in_the_environment() -> None:
+    """Nobody's own AWS settings reach the local ones."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "local", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"AWS_PROFILE": "nobody"},
+    )
+    assert "--respond" in ended.stdout

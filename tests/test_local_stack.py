@@ -1,0 +1,136 @@
+"""The stack in local/: what a template declares is there, and the rest is named."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+from urllib.parse import unquote
+
+import boto3
+import pytest
+
+from local import stack
+from local.aws import MotoServer
+
+SAMPLE = """
+    Transform: AWS::Serverless-2016-10-31
+    Parameters:
+      Seconds: {Type: Number, Default: 7}
+    Globals:
+      Function:
+        Runtime: python3.13
+        CodeUri: .
+    Resources:
+      Function:
+        Type: AWS::Serverless::Function
+        Properties:
+          Handler: module.handler
+          Timeout: !Ref Seconds
+          MemorySize: 256
+          Environment:
+            Variables:
+              BUCKET: !Ref Bucket
+              TEXT: !Sub "${AWS::StackName} in ${AWS::Region}"
+              NUMBER: 1.5
+          Events:
+            Request: {Type: HttpApi}
+            Message:
+              Type: SQS
+              Properties: {Queue: !GetAtt Queue.Arn}
+      Queue:
+        Type: AWS::SQS::Queue
+      QueuePolicy:
+        Type: AWS::SQS::QueuePolicy
+        Properties: {Queues: [!Ref Queue], PolicyDocument: {}}
+      Bucket:
+        Type: AWS::S3::Bucket
+        DependsOn: QueuePolicy
+        Properties:
+          NotificationConfiguration:
+            QueueConfigurations:
+              - Event: s3:ObjectCreated:*
+                Queue: !GetAtt Queue.Arn
+                Filter: {S3Key: {Rules: [{Name: prefix, Value: tasks/}]}}
+"""
+
+
+@pytest.fixture
+def moto() -> Iterator[MotoServer]:
+    """Run a server of its own: two stacks of one name cannot be in one."""
+    with MotoServer() as moto:
+        yield moto
+
+
+@pytest.fixture
+def sample(moto: MotoServer, tmp_path: Path) -> stack.Stack:
+    """Create the sample's stack."""
+    template = tmp_path / "template.yaml"
+    template.write_text(dedent(SAMPLE))
+    return stack.create(moto.environ, template)
+
+
+def client(moto: MotoServer, service: str) -> Any:
+    """Make a client of `service`."""
+    make: Any = boto3.client
+    return make(
+        service,
+        endpoint_url=moto.endpoint,
+        region_name=moto.environ["AWS_REGION"],
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+
+
+def test_a_function_is_declared_with_its_values_resolved(
+    moto: MotoServer, sample: stack.Stack
+) -> None:
+    """References to parameters, resources and pseudo parameters become plain text."""
+    function = sample.functions["Function"]
+    assert (function.handler, function.timeout, function.memory) == ("module.handler", 7.0, 256)
+    (bucket,) = client(moto, "s3").list_buckets()["Buckets"]
+    assert function.environ == {
+        "BUCKET": bucket["Name"],
+        "TEXT": "afterword in us-east-1",
+        "NUMBER": "1.5",
+    }
+
+
+def test_objects_reach_the_queue_that_the_bucket_notifies(
+    moto: MotoServer, sample: stack.Stack
+) -> None:
+    """A bucket's notification works, for the keys that it names."""
+    s3, sqs = client(moto, "s3"), client(moto, "sqs")
+    bucket = sample.functions["Function"].environ["BUCKET"]
+    (queue,) = sqs.list_queues()["QueueUrls"]
+    for key in ("other/1", "tasks/1"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    bodies = [
+        unquote(message["Body"])
+        for _ in range(3)
+        for message in sqs.receive_message(QueueUrl=queue).get("Messages", [])
+    ]
+    assert sum("tasks/1" in body for body in bodies) == 1
+    assert not any("other/1" in body for body in bodies)
+
+
+def test_what_is_left_out_is_named(sample: stack.Stack) -> None:
+    """Every declared thing that moto does not create is listed with what takes its place."""
+    names = {line.partition(" -> ")[0] for line in sample.left_out}
+    assert {"Function", "FunctionMessage", "QueuePolicy", "ServerlessHttpApi"} <= names
+    assert not {"Bucket", "Queue"} & names
+
+
+def test_the_real_template_declares_the_function(moto: MotoServer) -> None:
+    """template.yaml can be created here, and its function has its bucket."""
+    function = stack.create(moto.environ).functions["ApiFunction"]
+    assert function.handler == "handler.api.handler"
+    names = [bucket["Name"] for bucket in client(moto, "s3").list_buckets()["Buckets"]]
+    assert function.environ["BUCKET"] in names
+
+
+def test_the_server_ends_with_the_block() -> None:
+    """No process is left after MotoServer, whose variables point every SDK to it."""
+    with MotoServer() as moto:
+        assert moto.environ["AWS_ENDPOINT_URL"] == moto.endpoint
+        assert client(moto, "s3").list_buckets()["Buckets"] == []
+    assert moto.exited
