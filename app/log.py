@@ -19,6 +19,8 @@ from typing import Any, Protocol
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
+SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME") or "afterword"
+
 
 class Destination(Protocol):
     """Where the records of one invocation go."""
@@ -61,7 +63,7 @@ class JsonLines(LambdaPowertoolsFormatter):
             "timestamp": self._timestamp(record),
             "level": record.levelname,
             "message": _message(record),
-            "service": self.log_format.get("service"),
+            "service": SERVICE,
             "request_id": where.request_id if where else None,
             "logger": record.name,
             "location": f"{record.funcName}:{record.lineno}",
@@ -72,11 +74,13 @@ class JsonLines(LambdaPowertoolsFormatter):
             fields["exception"] = self.formatException(record.exc_info)
             fields["exception_name"] = record.exc_info[0].__name__
         fields = {key: value for key, value in fields.items() if value is not None}
+        if record.stack_info:
+            fields["stack"] = self.formatStack(record.stack_info)
         try:
             line = self._encode(fields)
-        except (TypeError, ValueError, RecursionError):
-            # A key that is no string, NaN, a value that contains itself: a repr loses less than
-            # no record at all.
+        except Exception:  # noqa: BLE001
+            # A key that is no string, NaN, a value that contains itself or cannot say what it is:
+            # a repr loses less than no record at all.
             line = self._encode({str(key): _plain(value) for key, value in fields.items()})
         return _UNSAFE.sub(_escape, line)
 
@@ -102,12 +106,17 @@ def _message(record: logging.LogRecord) -> Any:
         return record.msg
     try:
         return record.getMessage()
-    except (TypeError, ValueError, KeyError):  # the arguments do not fit the format
-        return f"{record.msg} {record.args!r}"
+    except Exception:  # noqa: BLE001 - the arguments do not fit the format, or one has no text
+        return f"{_plain(record.msg)} {_plain(record.args)}"
 
 
 def _plain(value: Any) -> Any:
-    return value if isinstance(value, str | int) else repr(value)
+    if isinstance(value, str | int):
+        return value
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - it is the application's, or too deep
+        return f"<{type(value).__name__} without a repr>"
 
 
 class RecordHandler(logging.Handler):
@@ -132,7 +141,7 @@ class RecordHandler(logging.Handler):
 
 handler = RecordHandler()
 logger = Logger(
-    service=os.environ.get("POWERTOOLS_SERVICE_NAME") or "afterword",
+    service=SERVICE,
     logger_handler=handler,
     logger_formatter=JsonLines(),
 )
