@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import time
@@ -43,6 +44,7 @@ class Process:
     async def _spawn(self, address: str) -> asyncio.subprocess.Process:
         log_stream = time.strftime("%Y/%m/%d/[$LATEST]") + self._tmpdir.name
         return await asyncio.create_subprocess_exec(
+            *_with_parent(),
             *(sys.executable, "-m", "awslambdaric", self._function.handler),
             cwd=self._function.cwd,
             env=self._function.process_environ(address, self._tmpdir, log_stream),
@@ -97,11 +99,22 @@ class Process:
         first, and half a second.
         """
         if self._phases.extensions and not self.exited:
-            self._signal(signal.SIGTERM)
             self._signal(signal.SIGCONT)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._exit), _SHUTDOWN_SECONDS)
+                async with asyncio.timeout(_SHUTDOWN_SECONDS):
+                    await self._thawed()
+                    self._signal(signal.SIGTERM)
+                    await asyncio.shield(self._exit)
         await self.kill()
+
+    async def _thawed(self) -> None:
+        """Wait until the main thread is back where it waits for an event.
+
+        Linux lets any thread take a signal that comes while the main one is being thawed, but
+        Python acts on it in the main one, which would then sleep on. (proc(5): state S.)
+        """
+        while _state(self.pid) not in "S":  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(0.001)
 
     async def kill(self) -> None:
         """Kill the process group, and wait until its leader is gone."""
@@ -117,3 +130,17 @@ class Process:
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""  # gone, or not Linux
+
+
+def _with_parent() -> list[str]:
+    # However this program ends, SIGKILL too, the kernel then kills what it started. (Frozen
+    # processes would otherwise stay for good.) Linux only, and only where util-linux is.
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -134,6 +135,22 @@ def test_a_signal_ends_everything(run: Run, number: signal.Signals) -> None:
     assert len(children) >= 2
     assert run.end(number) == (0, "")
     assert not [child for child in children if is_running(child)]
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="what asks the kernel for it is missing")
+def test_not_even_sigkill_leaves_a_process(run: Run) -> None:
+    """A program that was killed outright takes its frozen environments along."""
+    assert send(run, "/send-notification/ada@example.com").status_code == 200
+    run.until("^POST ")
+    children = descendants(run.process.pid)
+    assert len(children) >= 2
+    run.end(signal.SIGKILL)
+    pause = threading.Event()
+    for _ in range(1000):
+        if not [child for child in children if is_running(child)]:
+            return
+        pause.wait(0.01)
+    pytest.fail(f"still running: {children}")
 
 
 def test_a_signal_at_the_start_ends_everything() -> None:
