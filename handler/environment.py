@@ -16,9 +16,10 @@ from handler.errors import BadRequest
 from handler.event_source import EventSources, HttpEvent
 from handler.invocation import Invocation
 from handler.lifespan import Lifespan
-from handler.log_store import LogStore, make_store
+from handler.log_store import LogStore
 from handler.respond import choose
 from handler.settings import Settings
+from handler.store import Store
 
 RECOVERY_SECONDS = 3.0
 """How long init may take for what a killed process left behind; init as a whole has 10 s."""
@@ -39,7 +40,8 @@ class Environment:
         background.install()
         self.settings = settings
         self.loop = asyncio.new_event_loop()
-        self.log_store = LogStore(make_store(settings), settings.log_prefix)
+        self.store = Store(settings)
+        self.log_store = LogStore(self.store, settings.log_prefix)
         self.left_running: list[tuple[str, Run]] = []
         self._app = app
         self._sources = EventSources(app)

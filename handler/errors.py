@@ -23,3 +23,15 @@ class RegistrationRefused(AfterwordError):
 
 class LifespanFailed(AfterwordError):
     """The application's lifespan did not start. The execution environment cannot serve."""
+
+
+class StoreError(AfterwordError):
+    """S3 did not answer in time, or refused."""
+
+
+class Conflict(AfterwordError):
+    """A conditional write found another object than the one that it was to replace."""
+
+
+class NotAccepted(AfterwordError):
+    """The durable tasks of a request were not accepted; the client was told so."""

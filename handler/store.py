@@ -1,0 +1,160 @@
+"""The bucket: conditional writes and reads, with retries that end before the deadline does."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from mmap import mmap
+from typing import TYPE_CHECKING, TypeVar
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    NotFoundError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
+from obstore.store import S3Store
+
+from handler.errors import Conflict, StoreError
+from handler.settings import Settings
+
+if TYPE_CHECKING:
+    from obstore import PutMode
+    from obstore.store import RetryConfig
+
+T = TypeVar("T")
+
+ATTEMPTS = 3
+ATTEMPT_SECONDS = 2.0
+"""How long one attempt may take, besides the time for its bytes."""
+BYTES_PER_SECOND = 5_000_000
+BACKOFF_SECONDS = 0.05
+# Asking again changes nothing about these: a missing permission, credentials, a missing bucket.
+PERMANENT = (PermissionDeniedError, UnauthenticatedError, NotFoundError)
+CONFLICTS = (AlreadyExistsError, PreconditionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An object's content and its entity tag, which changes with each write."""
+
+    body: bytes
+    e_tag: str
+
+
+class Store:
+    """The environment's S3 client. It connects with its first request.
+
+    Region and credentials are read from the AWS variables by the client itself. Retries are ours,
+    since only the invocation knows how much time is left for them: ``deadline`` is a time of the
+    running loop's clock, in seconds.
+
+    Every method raises StoreError when S3 did not answer in time, or refused.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        retries: RetryConfig = {"max_retries": 0}
+        endpoint = settings.s3_endpoint
+        if endpoint is None:
+            self._store = S3Store(
+                settings.bucket, virtual_hosted_style_request=True, retry_config=retries
+            )
+        else:
+            self._store = S3Store(
+                settings.bucket,
+                endpoint=endpoint,
+                client_options={"allow_http": endpoint.startswith("http://")},
+                retry_config=retries,
+            )
+
+    async def put(
+        self,
+        key: str,
+        body: bytes | mmap,
+        deadline: float,
+        *,
+        content_type: str = "application/json",
+        replaces: Object | None = None,
+        anew: bool = False,
+    ) -> str:
+        """Write an object by one PutObject; return its entity tag.
+
+        With ``anew`` only if there is none (``If-None-Match: *``), with ``replaces`` only if that
+        is what there is (``If-Match``); raises Conflict otherwise.
+        """
+        mode: PutMode = {"e_tag": replaces.e_tag} if replaces else "create" if anew else "overwrite"
+        tries = 0
+
+        async def put() -> str:
+            nonlocal tries
+            tries += 1
+            result = await obstore.put_async(
+                self._store,
+                key,
+                body,
+                attributes={"Content-Type": content_type},
+                mode=mode,
+                use_multipart=False,
+            )
+            return result["e_tag"] or ""
+
+        try:
+            return await _retry(put, deadline, len(body))
+        except CONFLICTS as error:
+            # An attempt that seemed to fail may have been the write that is now in the way.
+            there = await self.get(key, deadline) if tries > 1 else None
+            if there is not None and there.body == bytes(body):
+                return there.e_tag
+            raise Conflict(f"{key} was written by another") from error
+        except (BaseError, TimeoutError) as error:
+            raise StoreError(f"{key} not written: {_brief(error)}") from error
+
+    async def get(self, key: str, deadline: float) -> Object | None:
+        """Read a small object; None when there is none."""
+
+        async def get() -> Object:
+            result = await obstore.get_async(self._store, key)
+            body = bytes(await result.bytes_async())
+            return Object(body, result.meta["e_tag"] or "")
+
+        try:
+            return await _retry(get, deadline)
+        except NotFoundError:
+            return None
+        except (BaseError, TimeoutError) as error:
+            raise StoreError(f"{key} not read: {_brief(error)}") from error
+
+    async def delete(self, key: str, deadline: float) -> None:
+        """Delete an object, if there is one."""
+        try:
+            await _retry(lambda: obstore.delete_async(self._store, key), deadline)
+        except NotFoundError:
+            return
+        except (BaseError, TimeoutError) as error:
+            raise StoreError(f"{key} not deleted: {_brief(error)}") from error
+
+
+async def _retry(call: Callable[[], Awaitable[T]], deadline: float, size: int = 0) -> T:
+    now = asyncio.get_running_loop().time
+    longest = ATTEMPT_SECONDS + size / BYTES_PER_SECOND
+    for attempts_left in range(ATTEMPTS, 1, -1):
+        try:
+            async with asyncio.timeout(min((deadline - now()) / attempts_left, longest)):
+                return await call()
+        except (*PERMANENT, *CONFLICTS):
+            raise
+        except (BaseError, TimeoutError):
+            pause = BACKOFF_SECONDS * 2 ** (ATTEMPTS - attempts_left) * random.uniform(1, 2)  # noqa: S311
+            await asyncio.sleep(min(pause, max(0.0, (deadline - now()) / 4)))
+    async with asyncio.timeout(min(deadline - now(), longest)):
+        return await call()
+
+
+def _brief(error: BaseException) -> str:
+    # obstore's messages end with a dump of the error's internals.
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no answer'}"
