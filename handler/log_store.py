@@ -34,7 +34,7 @@ class LogStore:
         if not records.records:
             records.remove()
             return True
-        uploaded = await self._ship(records.path, deadline)
+        uploaded = await self._ship(records.path, records.content(), deadline)
         records.remove()
         return uploaded
 
@@ -42,13 +42,12 @@ class LogStore:
         """Upload what killed processes of this execution environment left behind."""
         for path in spool.left_over(self._folder):
             if path.stat().st_size:
-                await self._ship(path, deadline)
+                with path.open("rb") as file:
+                    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                await self._ship(path, content, deadline)
             path.unlink()
 
-    async def _ship(self, path: Path, deadline: float) -> bool:
-        with path.open("rb") as file:
-            # Mapped, not read: the memory it takes does not grow with the records.
-            body = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    async def _ship(self, path: Path, body: mmap.mmap, deadline: float) -> bool:
         try:
             await self._store.put(
                 spool.key(self._prefix, path), body, deadline, content_type="application/x-ndjson"

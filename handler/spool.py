@@ -63,6 +63,14 @@ class Spool:
         with self._lock:
             self._closed = True
 
+    def content(self) -> mmap.mmap:
+        """Return the records: mapped, so that the memory they take does not grow with them.
+
+        By descriptor, since the application may have cleaned the folder meanwhile.
+        """
+        assert self._descriptor is not None  # noqa: S101 - there are records
+        return mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+
     def remove(self) -> None:
         """Delete the file: its records are where they belong."""
         if self._descriptor is not None:
@@ -72,7 +80,7 @@ class Spool:
 
 
 def _open(path: Path) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return descriptor
@@ -93,7 +101,7 @@ def key(prefix: str, path: Path) -> str:
 
 def left_over(folder: Path) -> Iterator[Path]:
     """Yield the spools whose process is gone, oldest first, each locked while it is looked at."""
-    for path in sorted(folder.glob("*.jsonl")):
+    for path in sorted(path for path in folder.glob("*.jsonl") if path.is_file()):
         with path.open("rb+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -35,7 +35,8 @@ ATTEMPT_SECONDS = 2.0
 BYTES_PER_SECOND = 5_000_000
 BACKOFF_SECONDS = 0.05
 # Asking again changes nothing about these: a missing permission, credentials, a missing bucket.
-PERMANENT = (PermissionDeniedError, UnauthenticatedError, NotFoundError)
+MISSING = (FileNotFoundError, NotFoundError)
+PERMANENT = (PermissionDeniedError, UnauthenticatedError, *MISSING)
 CONFLICTS = (AlreadyExistsError, PreconditionError)
 
 
@@ -111,7 +112,7 @@ class Store:
             if there is not None and there.body == bytes(body):
                 return there.e_tag
             raise Conflict(f"{key} was written by another") from error
-        except (BaseError, TimeoutError) as error:
+        except (BaseError, OSError) as error:
             raise StoreError(f"{key} not written: {_brief(error)}") from error
 
     async def get(self, key: str, deadline: float) -> Object | None:
@@ -124,18 +125,18 @@ class Store:
 
         try:
             return await _retry(get, deadline)
-        except NotFoundError:
+        except MISSING:
             return None
-        except (BaseError, TimeoutError) as error:
+        except (BaseError, OSError) as error:
             raise StoreError(f"{key} not read: {_brief(error)}") from error
 
     async def delete(self, key: str, deadline: float) -> None:
         """Delete an object, if there is one."""
         try:
             await _retry(lambda: obstore.delete_async(self._store, key), deadline)
-        except NotFoundError:
+        except MISSING:
             return
-        except (BaseError, TimeoutError) as error:
+        except (BaseError, OSError) as error:
             raise StoreError(f"{key} not deleted: {_brief(error)}") from error
 
 
@@ -148,7 +149,7 @@ async def _retry(call: Callable[[], Awaitable[T]], deadline: float, size: int = 
                 return await call()
         except (*PERMANENT, *CONFLICTS):
             raise
-        except (BaseError, TimeoutError):
+        except (BaseError, OSError):
             pause = BACKOFF_SECONDS * 2 ** (ATTEMPTS - attempts_left) * random.uniform(1, 2)  # noqa: S311
             await asyncio.sleep(min(pause, max(0.0, (deadline - now()) / 4)))
     async with asyncio.timeout(min(deadline - now(), longest)):
