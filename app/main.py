@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from app import background, notifications
+from app import background, notifications, tasks
 
 background.install()
 
 app = FastAPI(title="afterword")
 app.include_router(notifications.router)
+app.include_router(tasks.router)
 
 
 @app.get("/health")

@@ -6,9 +6,13 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from mangum.types import ASGI, LambdaContext
+from mangum.types import ASGI, LambdaContext, Receive, Scope, Send
 
+from app.log import logger
 from handler.environment import Environment
+from handler.errors import BadRequest
+from handler.event_source import EventSources, HttpEvent
+from handler.request import Request
 from handler.settings import Settings
 
 Handler = Callable[[Any, LambdaContext], dict[str, Any]]
@@ -16,12 +20,51 @@ Handler = Callable[[Any, LambdaContext], dict[str, Any]]
 handler: Handler
 
 
+class Api:
+    """Serves HTTP events with an ASGI application, in one execution environment."""
+
+    def __init__(self, app: ASGI, environment: Environment) -> None:
+        self._app = app
+        self._environment = environment
+        self._sources = EventSources(app)
+
+    def handle(self, event: Any, context: LambdaContext) -> dict[str, Any]:
+        """Serve one event and return its answer. Raises UnsupportedEvent for what is not HTTP."""
+        try:
+            http = HttpEvent(self._sources, event, context)
+            scope, body = http.scope, http.body
+        except BadRequest as error:
+            refused = Request(self._environment, _refusal(error), _UNREADABLE, b"")
+            self._environment.invoke(context, refused)
+            return http.refuse(str(error))
+        except BaseException:
+            self._environment.skip(context)
+            raise
+        scope["state"] = self._environment.state()
+        request = Request(self._environment, self._app, scope, body)
+        self._environment.invoke(context, request)
+        return http.answer(request.response)
+
+
+_UNREADABLE: Scope = {"method": "?", "path": "?", "root_path": ""}
+
+
+def _refusal(error: BadRequest) -> ASGI:
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
+        logger.warning("400: %s", error)
+        await send({"type": "http.response.start", "status": 400})
+        await send({"type": "http.response.body"})
+
+    return refuse
+
+
 def make_handler(app: ASGI, settings: Settings | None = None) -> Handler:
     """Return a Lambda handler for any ASGI application; settings default to the environment's.
 
     Raises SettingsError and LifespanFailed, which end init with their message.
     """
-    return Environment(app, settings or Settings.from_environ(os.environ)).handle
+    environment = Environment(app, settings or Settings.from_environ(os.environ))
+    return Api(app, environment).handle
 
 
 def __getattr__(name: str) -> Handler:

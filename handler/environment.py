@@ -8,13 +8,12 @@ from threading import Thread, main_thread
 from typing import Any
 
 import anyio.to_thread
-from mangum.types import ASGI, LambdaContext, Receive, Scope, Send
+from mangum.types import ASGI, LambdaContext
 
 from app import background, log
 from app.background import Run
-from handler.errors import BadRequest
-from handler.event_source import EventSources, HttpEvent
-from handler.invocation import Invocation
+from handler.invocation import Invocation, Work
+from handler.ledger import Ledger
 from handler.lifespan import Lifespan
 from handler.log_store import LogStore
 from handler.respond import choose
@@ -41,11 +40,10 @@ class Environment:
         self.settings = settings
         self.loop = asyncio.new_event_loop()
         self.store = Store(settings)
+        self.ledger = Ledger(self.store)
         self.log_store = LogStore(self.store, settings.log_prefix)
         self.left_running: list[tuple[str, Run]] = []
-        self._app = app
-        self._sources = EventSources(app)
-        self._lifespan = Lifespan(app)
+        self.lifespan = Lifespan(app)
         self._cold = True
         self._failure: BaseException | None = None
         _take_over_the_root_logger()
@@ -60,7 +58,7 @@ class Environment:
     async def _live(self) -> None:
         try:
             await self.log_store.recover(self.loop.time() + RECOVERY_SECONDS)
-            await self._lifespan.start()
+            await self.lifespan.start()
             # AnyIO looks for the root task with its first thread.
             await anyio.to_thread.run_sync(int)
         except BaseException as error:  # noqa: BLE001 - raised by __init__
@@ -80,24 +78,18 @@ class Environment:
                 # The root task never ends, and this says so when the loop is stopped.
                 return
 
-    def handle(self, event: Any, context: LambdaContext) -> dict[str, Any]:
-        """Serve one HTTP event and return its answer. Raises UnsupportedEvent for any other."""
-        request_id = context.aws_request_id
-        try:
-            request = HttpEvent(self._sources, event, context)
-            remaining = context.get_remaining_time_in_millis() / 1000
-            invocation = Invocation(self, request_id, remaining)
-        except BaseException:
-            self._mode.skip(request_id)
-            raise
-        try:
-            scope, body = request.scope, request.body
-        except BadRequest as error:
-            self._mode.serve(invocation, _refusal(error), {}, b"")
-            return request.refuse(str(error))
-        scope["state"] = self._lifespan.state.copy()
-        self._mode.serve(invocation, self._app, scope, body)
-        return request.answer(invocation.response)
+    def invoke(self, context: LambdaContext, work: Work) -> None:
+        """Run one invocation; return when its answer may leave."""
+        remaining = context.get_remaining_time_in_millis() / 1000
+        self._mode.serve(Invocation(self, context.aws_request_id, remaining), work)
+
+    def state(self) -> dict[str, Any]:
+        """Return what each request finds in ``request.state``."""
+        return {"tasks": self.ledger, **self.lifespan.state}
+
+    def skip(self, context: LambdaContext) -> None:
+        """Take note of an invocation that will not be run."""
+        self._mode.skip(context.aws_request_id)
 
     def was_cold(self) -> bool:
         """Return True once, for the first invocation."""
@@ -120,7 +112,7 @@ class Environment:
         if self.loop.is_closed():
             return
         self._mode.close()
-        self.loop.run_until_complete(self._lifespan.stop())
+        self.loop.run_until_complete(self.lifespan.stop())
         tasks = asyncio.all_tasks(self.loop)
         for task in tasks:
             task.cancel()
@@ -132,15 +124,6 @@ class Environment:
         # them first: a process that imported the handler would never end.
         main_thread().join()
         self.close()
-
-
-def _refusal(error: BadRequest) -> ASGI:
-    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
-        log.logger.warning("400: %s", error)
-        await send({"type": "http.response.start", "status": 400})
-        await send({"type": "http.response.body"})
-
-    return refuse
 
 
 def _take_over_the_root_logger() -> None:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
 
 from mangum.exceptions import UnexpectedMessage
 from mangum.types import ASGI, Message, Response, Scope
 
 from app.log import logger
+from handler.errors import NotAccepted
+
+ACCEPTED = HTTPStatus.ACCEPTED
 
 
 class Exchange:
     """Feeds the application its request and collects its response.
 
-    ``responded`` is called once, when the response is whole: before the application's background
-    tasks have run.
+    ``responded`` is called once, when the response is whole and not held: before the application's
+    background tasks have run.
     """
 
     def __init__(self, scope: Scope, body: bytes, responded: Callable[[], None]) -> None:
         self.response: Response | None = None
+        self._held = False
+        self._refused = False
+        self._accepted: list[str] = []
         self._scope = scope
         self._body: bytes | None = body
         self._responded = responded
@@ -31,21 +39,42 @@ class Exchange:
         """Run the application to its end. Whatever it raises becomes a record, and a 500 or a 504
         when it had not responded yet.
         """
+        task = asyncio.current_task()
         try:
             await app(self._scope, self._receive, self._send)
-        except GeneratorExit:
-            raise  # the loop was closed
-        except BaseException:  # noqa: BLE001 - a SystemExit in a route must not end the environment
-            task = asyncio.current_task()
+        except BaseException as error:  # noqa: BLE001 - a SystemExit in a route must not end the environment
             if task is not None and task.cancelling():
                 task.uncancel()
                 self._fail(504, "the request did not finish before its deadline")
-            else:
+            elif not (self._refused and isinstance(error, NotAccepted)):
                 logger.exception("the application raised")
                 self._fail(500, None)
         else:
             if self.response is None:
                 self._fail(500, "the application ended without a whole response")
+        self.release()
+
+    def hold(self) -> None:
+        """Keep the response until ``release``, though it be whole."""
+        self._held = self.response is None
+
+    def release(self) -> None:
+        """Let the response go, now or when it is whole."""
+        if self._held:
+            self._held = False
+            self._let_go()
+
+    def accepted(self, task_ids: Sequence[str]) -> None:
+        """Name accepted durable tasks in the response's headers, and let it go."""
+        self._accepted.extend(task_ids)
+        self.release()
+
+    def refuse(self, status: int, reason: str, *headers: list[bytes]) -> None:
+        """Answer in place of the application."""
+        self._refused = True
+        self._held = False
+        body = json.dumps({"detail": reason}).encode()
+        self._respond(status, [[b"content-type", b"application/json"], *headers], body)
 
     def abandon(self) -> None:
         """Answer in place of an application that cannot be stopped."""
@@ -62,6 +91,18 @@ class Exchange:
         self.response = {"status": status, "headers": headers, "body": body}
         if self._complete is not None:
             self._complete.set()
+        if not self._held:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self.response is None:
+            return
+        headers = self.response["headers"]
+        paths = [f"{self._scope['root_path']}/tasks/{each}".encode() for each in self._accepted]
+        headers += [[b"link", b'<%b>; rel="monitor"' % path] for path in paths]
+        alone = len(paths) == 1 and self.response["status"] == ACCEPTED
+        if alone and all(key.lower() != b"location" for key, _ in headers):
+            headers.append([b"location", paths[0]])
         self._responded()
 
     async def _receive(self) -> Message:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-from mangum.types import ASGI, Response, Scope
+from typing import TYPE_CHECKING, Any, Protocol
 
 from app import background, log
 from app.background import Run, TaskRunner
 from handler import metrics
-from handler.exchange import Exchange
 
 if TYPE_CHECKING:
     from handler.environment import Environment
@@ -23,11 +20,21 @@ if TYPE_CHECKING:
 CLEAN_UP, CUT, GIVE_UP, PRINT = 0.2, 0.5, 0.4, 0.1
 
 
+class Work(Protocol):
+    """What an invocation is for."""
+
+    async def run(self, invocation: Invocation) -> None:
+        """Do it, to the end of its tasks."""
+
+    def abandon(self) -> None:
+        """Answer for it although ``run`` cannot be stopped."""
+
+
 class Invocation:
-    """Serves one request on the environment's loop.
+    """Runs one piece of work on the environment's loop, and finishes what it leaves.
 
     ``remaining`` is the time that Lambda leaves it, in seconds. ``responded`` is called when the
-    response is whole, ``ended`` when there is nothing left to do; both on the loop's thread.
+    work has its response, ``ended`` when there is nothing left to do; both on the loop's thread.
     """
 
     responded: Callable[[], None]
@@ -39,34 +46,28 @@ class Invocation:
         self._loop = environment.loop
         self._reserve = environment.settings.deadline_reserve
         self._end = self._loop.time() + remaining
+        self.lambda_timeout = time.time() + remaining
         self._finishing = False
         self._spool = environment.log_store.open(request_id, time.time())
-        self._tasks = TaskRunner(
+        self.tasks = TaskRunner(
             deadline=self._end - self._reserve, clean_up=CLEAN_UP * self._reserve
         )
-        self._exchange: Exchange
+        self._work: Work
         self._not_ours: set[asyncio.Task[Any]]
 
-    @property
-    def response(self) -> Response:
-        """The response. There is none before ``responded`` or ``ended`` was called."""
-        response = self._exchange.response
-        assert response is not None  # noqa: S101
-        return response
-
-    async def serve(self, app: ASGI, scope: Scope, body: bytes) -> None:
-        """Run the request to the end of its tasks, then finish the invocation."""
+    async def serve(self, work: Work) -> None:
+        """Run the work to the end of its tasks, then finish the invocation."""
         log.destination.set(self._spool)
         log.handler.default = self._spool
-        background.runner.set(self._tasks)
+        background.runner.set(self.tasks)
         self._not_ours = asyncio.all_tasks()
         self._environment.say_what_is_new()
-        self._exchange = Exchange(scope, body, self.responded)
+        self._work = work
         me = asyncio.current_task()
         assert me is not None  # noqa: S101
         cut = self._loop.call_at(self._end - CUT * self._reserve, me.cancel)
         give_up = self._loop.call_at(self._end - GIVE_UP * self._reserve, self._give_up)
-        await self._exchange.run(app)
+        await work.run(self)
         cut.cancel()
         give_up.cancel()
         await self._finish()
@@ -74,7 +75,7 @@ class Invocation:
     def _give_up(self) -> None:
         # The application swallowed its cancellation. Lambda's timeout is near, so the rest goes on
         # without it.
-        self._exchange.abandon()
+        self._work.abandon()
         self._loop.create_task(self._finish())
 
     async def _finish(self) -> None:
@@ -88,7 +89,7 @@ class Invocation:
             )
             counts = metrics.Counts(
                 self.request_id,
-                self._tasks.outcomes,
+                self.tasks.outcomes,
                 records=self._spool.records,
                 failed_flush=not flushed,
                 cold_start=self._environment.was_cold(),
@@ -99,35 +100,35 @@ class Invocation:
         finally:
             log.handler.default = None
             self._environment.left_running.extend(
-                (self.request_id, run) for run in self._tasks.abandoned
+                (self.request_id, run) for run in self.tasks.abandoned
             )
             self.ended()
 
     async def _settle_strays(self) -> None:
         """Wait to the deadline for tasks that the application started and did not wait for."""
         while strays := self._strays():
-            left = self._tasks.deadline - self._loop.time()
+            left = self.tasks.deadline - self._loop.time()
             if left <= 0:
                 await self._stop(strays)
                 return
             done, _ = await asyncio.wait(strays, timeout=left)
             for task in done:
                 if not task.cancelled() and (error := task.exception()):
-                    self._tasks.record(_name(task), "failed", repr(error), error=error)
+                    self.tasks.record(_name(task), "failed", repr(error), error=error)
 
     def _strays(self) -> set[asyncio.Task[Any]]:
-        mine = {asyncio.current_task(), *(run.future for run in self._tasks.abandoned)}
+        mine = {asyncio.current_task(), *(run.future for run in self.tasks.abandoned)}
         return {task for task in asyncio.all_tasks() if task not in self._not_ours | mine}
 
     async def _stop(self, strays: set[asyncio.Task[Any]]) -> None:
         names = {task: _name(task) for task in strays}
         for task in strays:
             task.cancel()
-        await asyncio.wait(strays, timeout=self._tasks.clean_up)
+        await asyncio.wait(strays, timeout=self.tasks.clean_up)
         for task, name in names.items():
-            self._tasks.record(name, "timed out", "the application had left it running")
+            self.tasks.record(name, "timed out", "the application had left it running")
             if not task.done():
-                self._tasks.abandoned.append(Run(name, future=task, started=True))
+                self.tasks.abandoned.append(Run(name, future=task, started=True))
 
 
 def _name(task: asyncio.Task[Any]) -> str:

@@ -7,11 +7,9 @@ import contextlib
 from collections.abc import Callable
 from threading import Event, Thread
 
-from mangum.types import ASGI, Scope
-
 from handler.errors import RegistrationRefused
 from handler.extension import Extension
-from handler.invocation import Invocation
+from handler.invocation import Invocation, Work
 from handler.settings import Settings
 
 
@@ -21,7 +19,7 @@ class AfterTasks:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 
-    def serve(self, invocation: Invocation, app: ASGI, scope: Scope, body: bytes) -> None:
+    def serve(self, invocation: Invocation, work: Work) -> None:
         """Return when nothing of the invocation is left to do."""
         invocation.responded = _nothing
         ended = False
@@ -32,7 +30,7 @@ class AfterTasks:
             self._loop.stop()
 
         invocation.ended = end
-        self._loop.create_task(invocation.serve(app, scope, body))
+        self._loop.create_task(invocation.serve(work))
         while not ended:
             # SystemExit and KeyboardInterrupt of any task, a middleware's for one, stop the loop
             # after asyncio has given them to the task, where they are dealt with.
@@ -58,7 +56,7 @@ class BeforeTasks:
         self._thread.start()
         extension.start()
 
-    def serve(self, invocation: Invocation, app: ASGI, scope: Scope, body: bytes) -> None:
+    def serve(self, invocation: Invocation, work: Work) -> None:
         """Return when the response is whole; when the environment cannot be held, at the end."""
         may_go = Event()
         held = self._extension.begin(invocation.request_id)
@@ -69,9 +67,7 @@ class BeforeTasks:
 
         invocation.responded = may_go.set if held else _nothing
         invocation.ended = ended
-        self._loop.call_soon_threadsafe(
-            lambda: self._loop.create_task(invocation.serve(app, scope, body))
-        )
+        self._loop.call_soon_threadsafe(lambda: self._loop.create_task(invocation.serve(work)))
         may_go.wait()
 
     def skip(self, request_id: str) -> None:

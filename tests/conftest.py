@@ -124,6 +124,7 @@ def tmp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 @pytest.fixture
 def make_handler(cloud: Cloud, tmp: Path) -> Iterator[Callable[..., Any]]:
     """A factory of handlers for any ASGI app, each in an execution environment of its own."""
+    from handler.api import Api
     from handler.environment import Environment
     from handler.settings import Settings
 
@@ -132,7 +133,7 @@ def make_handler(cloud: Cloud, tmp: Path) -> Iterator[Callable[..., Any]]:
     def make(app: Any, **settings: Any) -> Callable[[Any, Any], dict[str, Any]]:
         settings = {"bucket": cloud.bucket, "s3_endpoint": cloud.endpoint, **settings}
         made.append(Environment(app, Settings(**settings)))
-        return made[-1].handle
+        return Api(app, made[-1]).handle
 
     yield make
     for environment in made:
