@@ -48,6 +48,9 @@ class Run:
     started: bool = False
     ended: bool = False
     error: BaseException | None = None
+    result: Any = None
+    status: Status | None = None
+    reason: str | None = None
     future: asyncio.Future[Any] | None = None
 
     @property
@@ -71,13 +74,13 @@ class TaskRunner:
     outcomes: list[Outcome] = field(default_factory=list)
     abandoned: list[Run] = field(default_factory=list)
 
-    async def run(self, task: BackgroundTask) -> None:
+    async def run(self, task: BackgroundTask) -> Run:
         """Run one task to its end or its limit; nothing that it raises reaches the caller."""
         run = Run(name_of(task.func))
         limit = self._limit(task.func)
         if limit is not None and limit <= 0:
-            self.record(run.task, "not started", "no time was left before the deadline")
-            return
+            self._end(run, "not started", "no time was left before the deadline")
+            return run
         started = time.perf_counter()
         run.future = asyncio.ensure_future(_contain(task, run))
         try:
@@ -88,10 +91,14 @@ class TaskRunner:
         if not done:
             await self._stop(run.future, run, started, f"it was not done after {limit:.3f} s")
         elif run.error is not None:
-            seconds = time.perf_counter() - started
-            self.record(run.task, "failed", repr(run.error), seconds, run.error)
+            self._end(run, "failed", repr(run.error), time.perf_counter() - started)
         else:
-            self.record(run.task, "succeeded", None, time.perf_counter() - started)
+            self._end(run, "succeeded", None, time.perf_counter() - started)
+        return run
+
+    def _end(self, run: Run, status: Status, reason: str | None, seconds: float = 0.0) -> None:
+        run.status, run.reason = status, reason
+        self.record(run.task, status, reason, seconds, run.error)
 
     def _limit(self, function: Callable[..., Any]) -> float | None:
         own: float = getattr(function, "__time_limit__", math.inf)
@@ -105,12 +112,12 @@ class TaskRunner:
         await asyncio.wait((running,), timeout=self.clean_up)
         seconds = time.perf_counter() - started
         if not run.started:
-            self.record(run.task, "not started", f"no thread became free and {reason}")
+            self._end(run, "not started", f"no thread became free and {reason}")
             return
         if run.running:
             self.abandoned.append(run)
             reason += "; it runs on, abandoned"
-        self.record(run.task, "timed out", reason, seconds)
+        self._end(run, "timed out", reason, seconds)
 
     def record(
         self,
@@ -141,7 +148,7 @@ async def _contain(task: BackgroundTask, run: Run) -> None:
         return
     run.started = True
     try:
-        await task.func(*task.args, **task.kwargs)
+        run.result = await task.func(*task.args, **task.kwargs)
     except BaseException as error:  # noqa: BLE001
         run.error = error
     run.ended = True
@@ -150,7 +157,7 @@ async def _contain(task: BackgroundTask, run: Run) -> None:
 def _contain_sync(task: BackgroundTask, run: Run) -> None:
     run.started = True
     try:
-        task.func(*task.args, **task.kwargs)
+        run.result = task.func(*task.args, **task.kwargs)
     except BaseException as error:  # noqa: BLE001
         run.error = error
     run.ended = True

@@ -35,7 +35,7 @@ class Environment:
     Raises LifespanFailed when the application does not start.
     """
 
-    def __init__(self, app: ASGI, settings: Settings) -> None:
+    def __init__(self, app: ASGI, settings: Settings, *, worker: bool = False) -> None:
         background.install()
         self.settings = settings
         self.loop = asyncio.new_event_loop()
@@ -52,7 +52,9 @@ class Environment:
         if self._failure is not None:
             self.loop.close()
             raise self._failure
-        self._mode, self._notice = choose(settings, self.loop, self._run_loop)
+        # A worker has no response that could leave first.
+        respond = "after-tasks" if worker else settings.respond
+        self._mode, self._notice = choose(respond, settings, self.loop, self._run_loop)
         Thread(target=self._close_with_the_main_thread, name="closer", daemon=True).start()
 
     async def _live(self) -> None:

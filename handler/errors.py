@@ -35,3 +35,11 @@ class Conflict(AfterwordError):
 
 class NotAccepted(AfterwordError):
     """The durable tasks of a request were not accepted; the client was told so."""
+
+
+class TaskFailed(AfterwordError):
+    """An attempt at a durable task did not succeed; the message goes back to the queue."""
+
+
+class MalformedMessage(AfterwordError):
+    """A queue message is not the notification of a durable task."""

@@ -45,11 +45,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What became of a task. ``rounds`` counts how often it has failed for good."""
+    """What became of a task. ``rounds`` counts how often it has failed for good; ``buried`` says
+    whether its message has reached the dead-letter queue since.
+    """
 
     status: Status = "QUEUED"
     attempts: int = 0
     rounds: int = 0
+    buried: bool = False
     owner: str | None = None
     lease_until: float = 0.0
     started_at: str | None = None

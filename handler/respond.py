@@ -81,10 +81,10 @@ class BeforeTasks:
 
 
 def choose(
-    settings: Settings, loop: asyncio.AbstractEventLoop, run_loop: Callable[[], None]
+    respond: str, settings: Settings, loop: asyncio.AbstractEventLoop, run_loop: Callable[[], None]
 ) -> tuple[AfterTasks | BeforeTasks, str | None]:
     """Return the mode that the settings ask for, or the default one and why it has to be that."""
-    if settings.respond == "after-tasks":
+    if respond == "after-tasks":
         return AfterTasks(loop), None
     try:
         extension = Extension(_runtime_api(settings))

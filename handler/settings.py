@@ -22,6 +22,10 @@ class Settings:
     log_prefix: str = "log/"
     service: str = "afterword"
     metrics_namespace: str = "afterword"
+    smtp_url: str | None = None
+    queue_url: str | None = None
+    dead_letter_queue_url: str | None = None
+    backoff: float = 5.0
     runtime_api: str | None = None
     managed_instances: bool = False
     s3_endpoint: str | None = None
@@ -40,6 +44,10 @@ class Settings:
             log_prefix=_prefix("LOG_PREFIX", environ, "log/"),
             service=environ.get("POWERTOOLS_SERVICE_NAME") or "afterword",
             metrics_namespace=environ.get("POWERTOOLS_METRICS_NAMESPACE") or "afterword",
+            smtp_url=environ.get("SMTP_URL") or None,
+            queue_url=environ.get("QUEUE_URL"),
+            dead_letter_queue_url=environ.get("DEAD_LETTER_QUEUE_URL"),
+            backoff=_seconds("RETRY_BACKOFF_SECONDS", environ, 5.0),
             runtime_api=environ.get("AWS_LAMBDA_RUNTIME_API"),
             managed_instances=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
             == "lambda-managed-instances",
