@@ -32,7 +32,8 @@ class Queue:
     def _sqs(self) -> SQSClient:
         import boto3  # noqa: PLC0415
 
-        return boto3.client("sqs")
+        # boto3 itself reads AWS_DEFAULT_REGION only.
+        return boto3.client("sqs", region_name=self._settings.region)
 
     async def retry_in(self, record: dict[str, Any], seconds: float) -> None:
         """Show a message again after about ``seconds``, instead of after its visibility timeout."""

@@ -22,6 +22,7 @@ class Settings:
     log_prefix: str = "log/"
     service: str = "afterword"
     metrics_namespace: str = "afterword"
+    region: str | None = None
     smtp_url: str | None = None
     queue_url: str | None = None
     dead_letter_queue_url: str | None = None
@@ -44,6 +45,7 @@ class Settings:
             log_prefix=_prefix("LOG_PREFIX", environ, "log/"),
             service=environ.get("POWERTOOLS_SERVICE_NAME") or "afterword",
             metrics_namespace=environ.get("POWERTOOLS_METRICS_NAMESPACE") or "afterword",
+            region=environ.get("AWS_REGION"),
             smtp_url=environ.get("SMTP_URL") or None,
             queue_url=environ.get("QUEUE_URL"),
             dead_letter_queue_url=environ.get("DEAD_LETTER_QUEUE_URL"),

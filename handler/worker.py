@@ -95,7 +95,7 @@ class Batch:
                 await attempt.make(task_id, rounds)
         except TaskFailed as failure:
             self._failures[record["messageId"]] = failure
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one message must not fail the others
             logger.exception("message %s not processed", record["messageId"])
             self._failures[record["messageId"]] = error
         else:
@@ -119,7 +119,7 @@ def _tasks(record: dict[str, Any]) -> list[tuple[str, int | None]]:
 
 
 def make_handler(app: ASGI, settings: Settings | None = None) -> Handler:
-    """Return a worker whose application registers the durable functions, and whose lifespan it runs.
+    """Return a worker that runs an application's lifespan and its registered functions.
 
     Raises SettingsError and LifespanFailed, which end init with their message.
     """

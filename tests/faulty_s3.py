@@ -99,7 +99,8 @@ class FaultyS3:
         if not head:
             return False
         headers = http.client.parse_headers(stream)
-        request = Request(head[0], unquote(head[1]).split("/", 2)[2], headers, number)
+        key = unquote(head[1]).partition(f"/{self.bucket}/")[2]  # none when objects are deleted
+        request = Request(head[0], key, headers, number)
         self.requests.append(request)
         behaviour = self._behaviours.pop(0) if self._behaviours else "ok"
         if behaviour == "drop":
@@ -110,6 +111,9 @@ class FaultyS3:
         if behaviour == "hang":
             self._ended.wait()
             return False
+        if behaviour == "ok" and request.method == "POST":
+            connection.sendall(_xml(200, "<DeleteResult></DeleteResult>"))
+            return True
         if behaviour == "ok":
             self.objects[request.key] = request
         connection.sendall(_answer(*ANSWERS[behaviour]))
@@ -130,7 +134,12 @@ def _read_body(stream: BinaryIO, request: Request) -> None:
 
 
 def _answer(status: int, code: str) -> bytes:
-    body = f"<Error><Code>{code}</Code><Message>{code}</Message></Error>" if code else ""
+    return _xml(
+        status, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>" if code else ""
+    )
+
+
+def _xml(status: int, body: str) -> bytes:
     phrase = http.client.responses[status]
     return (
         f"HTTP/1.1 {status} {phrase}\r\nContent-Length: {len(body)}\r\n"
