@@ -73,7 +73,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sam_build(folder: Path) -> Build:
-    """Run `sam build` for an architecture, into a folder; return the artifact of ApiFunction."""
+    """Run `sam build` for an architecture, into a folder, and return that."""
 
     def build(architecture: str, target: Path) -> Path:
         run(
@@ -86,15 +86,21 @@ def sam_build(folder: Path) -> Build:
             SAM_CLI_TELEMETRY="0",
             __SAM_CLI_APP_DIR=str(folder),
         )
-        return target / "ApiFunction"
+        return target
 
     return build
 
 
 @pytest.fixture(scope="module")
-def artifacts(sam_build: Build, folder: Path) -> dict[str, Path]:
-    """Build the artifact for each architecture, as `sam build` makes it."""
+def builds(sam_build: Build, folder: Path) -> dict[str, Path]:
+    """Build for each architecture, as `sam build` does: a folder of artifacts by function."""
     return {machine: sam_build(machine, folder / machine / "build") for machine in MACHINES}
+
+
+@pytest.fixture(scope="module")
+def artifacts(builds: dict[str, Path]) -> dict[str, Path]:
+    """Return the artifact of ApiFunction for each architecture."""
+    return {machine: build / "ApiFunction" for machine, build in builds.items()}
 
 
 @pytest.fixture(params=MACHINES)
@@ -250,6 +256,12 @@ def test_twice_gives_the_same_bytes(artifacts: dict[str, Path], tmp_path: Path) 
     again = make("arm64", tmp_path / "artifact")
 
     assert digest(again) == digest(artifacts["arm64"])
+
+
+def test_both_functions_have_the_same_artifact(builds: dict[str, Path]) -> None:
+    """One package serves both functions, so that `sam deploy` uploads it once."""
+    for build in builds.values():
+        assert digest(build / "WorkerFunction") == digest(build / "ApiFunction")
 
 
 def test_a_folder_with_content_is_left_alone(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from samcli.yamlhelper import yaml_parse
 from samtranslator.translator.transform import transform
 
+from app.durable import MOST_ATTEMPTS
 from handler.settings import RESPOND, Settings
 
 TEMPLATE = Path(__file__).parents[1] / "template.yaml"
@@ -19,6 +21,20 @@ REGION = "eu-central-1"
 
 # An HTTP API's maximum integration timeout, in seconds.
 HTTP_API_TIMEOUT = 30
+
+DAY = 24 * 60 * 60
+
+# The variables of every function; the worker has more.
+VARIABLES = {
+    "BUCKET",
+    "RESPOND",
+    "DEADLINE_RESERVE_SECONDS",
+    "LOG_PREFIX",
+    "SMTP_URL",
+    "POWERTOOLS_SERVICE_NAME",
+    "POWERTOOLS_METRICS_NAMESPACE",
+    "POWERTOOLS_LOG_LEVEL",
+}
 
 CONSTRAINTS = {"AllowedValues", "AllowedPattern", "MinValue", "MinLength"}
 
@@ -54,9 +70,37 @@ def of_type(resources: Document, name: str) -> dict[str, Document]:
 
 def allow_statements(resources: Document) -> Iterator[Document]:
     """Yield every statement of every policy of every role."""
-    for role in of_type(resources, "AWS::IAM::Role").values():
-        for policy in role["Policies"]:
-            yield from policy["PolicyDocument"]["Statement"]
+    for role in of_type(resources, "AWS::IAM::Role"):
+        yield from role_statements(resources, role)
+
+
+def role_statements(resources: Document, role: str) -> Iterator[Document]:
+    """Yield every statement of the policies of one role."""
+    for policy in resources[role]["Properties"]["Policies"]:
+        yield from policy["PolicyDocument"]["Statement"]
+
+
+def queue_statements(resources: Document, queue: str) -> list[Document]:
+    """Return the statements of the policy of one queue."""
+    (policy,) = (
+        policy
+        for policy in of_type(resources, "AWS::SQS::QueuePolicy").values()
+        if policy["Queues"] == [{"Ref": queue}]
+    )
+    statements: list[Document] = policy["PolicyDocument"]["Statement"]
+    return statements
+
+
+def granted(resources: Document, role: str, service: str) -> dict[str, set[str]]:
+    """Return what a role may do in a service: the resources, by their keys or names, by action."""
+    grants: dict[str, set[str]] = {}
+    for statement in role_statements(resources, role):
+        (resource,) = as_list(statement["Resource"])
+        name = resource.get("Fn::Sub") or ".".join(resource["Fn::GetAtt"])
+        for action in as_list(statement["Action"]):
+            if action.startswith(f"{service}:"):
+                grants.setdefault(action.partition(":")[2], set()).add(name)
+    return grants
 
 
 def as_list(value: Any) -> list[Any]:
@@ -115,8 +159,11 @@ def test_the_console_groups_every_parameter(template: Document) -> None:
 def test_handlers_exist(resources: Document, tmp_path: Path) -> None:
     """The handler of every function can be imported by a Lambda runtime that has its variables."""
     environ = {**os.environ, "BUCKET": "bucket", "AWS_REGION": REGION, "TMPDIR": str(tmp_path)}
+    queues = {"QUEUE_URL": "https://queue/1", "DEAD_LETTER_QUEUE_URL": "https://queue/2"}
 
     for function in of_type(resources, "AWS::Lambda::Function").values():
+        if "QUEUE_URL" in function["Environment"]["Variables"]:
+            environ |= queues
         module, _, attribute = function["Handler"].rpartition(".")
         # In a process of its own, because importing a handler sets up an execution environment.
         code = f"import {module}; assert callable({module}.{attribute})"
@@ -126,16 +173,32 @@ def test_handlers_exist(resources: Document, tmp_path: Path) -> None:
 
 def test_environment_variables_are_those_of_the_design(resources: Document) -> None:
     """Functions get the variables that the code reads, and no other."""
-    for function in of_type(resources, "AWS::Lambda::Function").values():
-        assert function["Environment"]["Variables"].keys() == {
-            "BUCKET",
-            "RESPOND",
-            "DEADLINE_RESERVE_SECONDS",
-            "LOG_PREFIX",
-            "POWERTOOLS_SERVICE_NAME",
-            "POWERTOOLS_METRICS_NAMESPACE",
-            "POWERTOOLS_LOG_LEVEL",
-        }
+    variables = {
+        name: function["Environment"]["Variables"].keys()
+        for name, function in of_type(resources, "AWS::Lambda::Function").items()
+    }
+
+    assert variables == {
+        "ApiFunction": VARIABLES,
+        "WorkerFunction": VARIABLES | {"QUEUE_URL", "DEAD_LETTER_QUEUE_URL"},
+    }
+
+
+def test_the_mail_servers_password_is_not_shown(template: Document) -> None:
+    """CloudFormation shows the parameter that can hold a password to nobody."""
+    assert template["Parameters"]["SmtpUrl"]["NoEcho"] is True
+
+
+@pytest.mark.parametrize("url", ["", "smtps://ada:secret@mail.example.com:465", "smtp://localhost"])
+def test_what_sends_mail_is_accepted(template: Document, url: str) -> None:
+    """E-mail can be switched on, and off again."""
+    assert re.search(template["Parameters"]["SmtpUrl"]["AllowedPattern"], url)
+
+
+@pytest.mark.parametrize("url", ["mail.example.com", "https://mail.example.com", "smtp://a b"])
+def test_what_sends_no_mail_is_refused(template: Document, url: str) -> None:
+    """An address that is no URL for SMTP is refused before anything is deployed."""
+    assert not re.search(template["Parameters"]["SmtpUrl"]["AllowedPattern"], url)
 
 
 def test_parameters_and_settings_agree_on_when_to_respond(template: Document) -> None:
@@ -158,11 +221,14 @@ def test_settings_accept_every_reserve_that_the_template_accepts(
 def test_the_reserve_leaves_time_for_tasks(template: Document) -> None:
     """Half of the shortest timeout at least is for the request and its tasks."""
     parameters = template["Parameters"]
+    shortest = min(
+        parameters["Timeout"]["MinValue"], *map(int, parameters["WorkerTimeout"]["AllowedValues"])
+    )
 
-    assert parameters["DeadlineReserveSeconds"]["MaxValue"] * 2 <= parameters["Timeout"]["MinValue"]
+    assert parameters["DeadlineReserveSeconds"]["MaxValue"] * 2 <= shortest
 
 
-def test_functions_end_before_the_api_gives_up(template: Document, resources: Document) -> None:
+def test_the_function_ends_before_the_api_gives_up(template: Document, resources: Document) -> None:
     """Whatever timeout is chosen, it is shorter than the HTTP API's."""
     function = of_type(resources, "AWS::Lambda::Function")["ApiFunction"]
 
@@ -198,20 +264,183 @@ def test_no_role_has_a_managed_policy(resources: Document) -> None:
         assert "ManagedPolicyArns" not in role
 
 
-def test_the_function_may_only_add_to_the_log(resources: Document) -> None:
-    """In the bucket, the API's function may put objects below LOG_PREFIX and do nothing else."""
-    function = of_type(resources, "AWS::Lambda::Function")["ApiFunction"]
-    prefix = function["Environment"]["Variables"]["LOG_PREFIX"]
+def test_the_api_may_accept_tasks_and_uploads_and_add_to_the_log(resources: Document) -> None:
+    """In S3, the API's function has what accepting needs; it deletes nothing but tasks."""
+    assert granted(resources, "ApiRole", "s3") == {
+        "PutObject": keys("log/*", "tasks/*", "uploads/*"),
+        "GetObject": keys("tasks/*", "uploads/*"),
+        "DeleteObject": keys("tasks/*"),
+        "ListBucket": {"Bucket.Arn"},
+    }
 
-    in_s3 = [
+
+def test_the_worker_may_work_on_tasks_and_add_to_the_log(resources: Document) -> None:
+    """In S3, the worker reads and writes tasks, reads uploads, and deletes nothing."""
+    assert granted(resources, "WorkerRole", "s3") == {
+        "PutObject": keys("log/*", "tasks/*"),
+        "GetObject": keys("tasks/*", "uploads/*"),
+        "ListBucket": {"Bucket.Arn"},
+    }
+
+
+def test_the_worker_may_take_messages_and_give_them_up(resources: Document) -> None:
+    """The worker's role has what its event source mapping needs, and a way to give up a task."""
+    assert granted(resources, "WorkerRole", "sqs") == {
+        "ReceiveMessage": {"Queue.Arn"},
+        "DeleteMessage": {"Queue.Arn"},
+        "GetQueueAttributes": {"Queue.Arn"},
+        "ChangeMessageVisibility": {"Queue.Arn"},
+        "SendMessage": {"DeadLetterQueue.Arn"},
+    }
+
+
+def test_the_api_needs_no_queue(resources: Document) -> None:
+    """Tasks are queued by the bucket: the API's role can do nothing in SQS."""
+    assert granted(resources, "ApiRole", "sqs") == {}
+
+
+def test_missing_keys_can_be_told_from_forbidden_ones(resources: Document) -> None:
+    """Where objects are read, S3 may say that there is none; log/ cannot be listed."""
+    for role in of_type(resources, "AWS::IAM::Role"):
+        (listing,) = (
+            statement
+            for statement in role_statements(resources, role)
+            if statement["Action"] == "s3:ListBucket"
+        )
+        read = granted(resources, role, "s3")["GetObject"]
+        assert keys(*listing["Condition"]["StringLike"]["s3:prefix"]) == read
+
+
+def test_the_log_is_where_the_functions_may_write_it(resources: Document) -> None:
+    """LOG_PREFIX is the prefix that the roles name."""
+    for function in of_type(resources, "AWS::Lambda::Function").values():
+        prefix = function["Environment"]["Variables"]["LOG_PREFIX"]
+        role = function["Role"]["Fn::GetAtt"][0]
+        assert keys(f"{prefix}*") <= granted(resources, role, "s3")["PutObject"]
+
+
+def keys(*patterns: str) -> set[str]:
+    """Return keys of the bucket as policies name them."""
+    return {f"${{Bucket.Arn}}/{pattern}" for pattern in patterns}
+
+
+def test_every_function_has_a_role_of_its_own(resources: Document) -> None:
+    """No function has what only another one needs."""
+    roles = [
+        function["Role"]["Fn::GetAtt"][0]
+        for function in of_type(resources, "AWS::Lambda::Function").values()
+    ]
+
+    assert len(set(roles)) == len(roles)
+
+
+def test_a_task_is_queued_by_being_written(resources: Document) -> None:
+    """The bucket notifies the queue of tasks/ID/task.json and of no other key."""
+    (bucket,) = of_type(resources, "AWS::S3::Bucket").values()
+
+    (notification,) = bucket["NotificationConfiguration"]["QueueConfigurations"]
+
+    assert notification["Event"] == "s3:ObjectCreated:*"
+    assert notification["Queue"] == {"Fn::GetAtt": ["Queue", "Arn"]}
+    assert notification["Filter"]["S3Key"]["Rules"] == [
+        {"Name": "prefix", "Value": "tasks/"},
+        {"Name": "suffix", "Value": "/task.json"},
+    ]
+
+
+def test_only_the_bucket_may_send_to_the_queue(resources: Document) -> None:
+    """S3 may send in the name of this account's bucket of that name, and nobody else may."""
+    (allow,) = (
         statement
-        for statement in allow_statements(resources)
-        if any(action.startswith("s3:") for action in as_list(statement["Action"]))
-    ]
+        for statement in queue_statements(resources, "Queue")
+        if statement["Effect"] == "Allow"
+    )
+    (bucket,) = of_type(resources, "AWS::S3::Bucket").values()
+    name, stack_id = bucket["BucketName"]["Fn::Sub"]
 
-    assert [(statement["Action"], statement["Resource"]) for statement in in_s3] == [
-        ("s3:PutObject", {"Fn::Sub": f"${{Bucket.Arn}}/{prefix}*"})
-    ]
+    assert allow["Principal"] == {"Service": "s3.amazonaws.com"}
+    assert allow["Action"] == "sqs:SendMessage"
+    assert allow["Condition"] == {
+        "ArnEquals": {
+            "aws:SourceArn": {"Fn::Sub": [f"arn:${{AWS::Partition}}:s3:::{name}", stack_id]}
+        },
+        "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}},
+    }
+
+
+def test_the_queue_has_its_policy_before_the_bucket_notifies_it(resources: Document) -> None:
+    """S3 refuses a notification whose queue does not let it send yet."""
+    assert resources["Bucket"]["DependsOn"] == "QueuePolicy"
+
+
+def test_every_queue_refuses_plain_http(resources: Document) -> None:
+    """A request to a queue that did not come by TLS is denied to everyone."""
+    for queue in of_type(resources, "AWS::SQS::Queue"):
+        (deny,) = (
+            statement
+            for statement in queue_statements(resources, queue)
+            if statement["Effect"] == "Deny"
+        )
+        assert (deny["Principal"], deny["Action"]) == ("*", "sqs:*")
+        assert deny["Resource"] == {"Fn::GetAtt": [queue, "Arn"]}
+        assert deny["Condition"] == {"Bool": {"aws:SecureTransport": False}}
+
+
+def test_every_queue_is_encrypted(resources: Document) -> None:
+    """Messages are encrypted at rest."""
+    for queue in of_type(resources, "AWS::SQS::Queue").values():
+        assert queue["SqsManagedSseEnabled"] is True
+
+
+def test_the_worker_reads_the_queue(resources: Document) -> None:
+    """Small batches, of which only what failed comes back, as many at a time as was chosen."""
+    (mapping,) = of_type(resources, "AWS::Lambda::EventSourceMapping").values()
+
+    assert mapping["FunctionName"] == {"Ref": "WorkerFunction"}
+    assert mapping["EventSourceArn"] == {"Fn::GetAtt": ["Queue", "Arn"]}
+    assert mapping["BatchSize"] <= 10
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "MaximumConcurrency"}}
+
+
+def test_messages_stay_invisible_while_they_are_worked_on(
+    template: Document, resources: Document
+) -> None:
+    """For each timeout of the worker, the visibility timeout is six times as long, or longer."""
+    timeouts = template["Mappings"]["WorkerTimeouts"]
+
+    assert list(timeouts) == template["Parameters"]["WorkerTimeout"]["AllowedValues"]
+    for timeout, derived in timeouts.items():
+        # Twelve hours are SQS's maximum.
+        assert int(timeout) * 6 <= derived["VisibilityTimeout"] <= 12 * 60 * 60
+    queue = resources["Queue"]["Properties"]
+    chosen = {"Ref": "WorkerTimeout"}
+    assert queue["VisibilityTimeout"] == {
+        "Fn::FindInMap": ["WorkerTimeouts", chosen, "VisibilityTimeout"]
+    }
+    assert resources["WorkerFunction"]["Properties"]["Timeout"] == chosen
+
+
+def test_sqs_gives_up_a_message_after_the_worker_would_have(resources: Document) -> None:
+    """No task loses an attempt to SQS, which counts receives; what cannot be read still ends."""
+    redrive = resources["Queue"]["Properties"]["RedrivePolicy"]
+
+    assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}
+    assert MOST_ATTEMPTS < redrive["maxReceiveCount"] <= 1000
+
+
+def test_the_dead_letter_queue_keeps_messages_as_long_as_it_can(resources: Document) -> None:
+    """Fourteen days, SQS's maximum, for a fix and a redrive."""
+    assert resources["DeadLetterQueue"]["Properties"]["MessageRetentionPeriod"] == 14 * DAY
+
+
+def test_tasks_outlive_their_messages(template: Document, resources: Document) -> None:
+    """A message that waited in both queues as long as it can still finds its task."""
+    waits = (
+        queue["MessageRetentionPeriod"] for queue in of_type(resources, "AWS::SQS::Queue").values()
+    )
+
+    assert template["Parameters"]["TaskExpirationDays"]["MinValue"] * DAY >= sum(waits)
 
 
 def test_standard_output_goes_to_a_log_group_that_forgets(resources: Document) -> None:
@@ -262,19 +491,23 @@ def test_every_bucket_refuses_plain_http(resources: Document) -> None:
         assert statement["Condition"] == {"Bool": {"aws:SecureTransport": False}}
 
 
-def test_log_objects_expire(resources: Document) -> None:
-    """Objects below LOG_PREFIX, and no other, are deleted after the chosen time."""
-    function = of_type(resources, "AWS::Lambda::Function")["ApiFunction"]
+def test_objects_expire(resources: Document) -> None:
+    """Whatever the functions write is deleted after the time that was chosen for it."""
     (bucket,) = of_type(resources, "AWS::S3::Bucket").values()
 
-    expiring = [
-        (rule["Prefix"], rule["ExpirationInDays"], rule["Status"])
+    expiring = {
+        rule["Prefix"]: (rule["ExpirationInDays"]["Ref"], rule["Status"])
         for rule in bucket["LifecycleConfiguration"]["Rules"]
         if "ExpirationInDays" in rule
-    ]
+    }
 
-    prefix = function["Environment"]["Variables"]["LOG_PREFIX"]
-    assert expiring == [(prefix, {"Ref": "LogExpirationDays"}, "Enabled")]
+    assert expiring == {
+        "log/": ("LogExpirationDays", "Enabled"),
+        "tasks/": ("TaskExpirationDays", "Enabled"),
+        "uploads/": ("TaskExpirationDays", "Enabled"),
+    }
+    written = granted(resources, "ApiRole", "s3")["PutObject"]
+    assert keys(*(f"{prefix}*" for prefix in expiring)) == written
 
 
 def test_uploads_that_were_cut_off_are_aborted(resources: Document) -> None:
@@ -298,6 +531,6 @@ def test_records_outlive_the_stack(resources: Document) -> None:
             assert resource["UpdateReplacePolicy"] == "Retain"
 
 
-def test_outputs_name_the_address_and_the_bucket(template: Document) -> None:
-    """After a deployment, SAM prints where the API answers and where the log is."""
-    assert list(template["Outputs"]) == ["Url", "BucketName"]
+def test_outputs_name_the_address_the_bucket_and_the_queues(template: Document) -> None:
+    """After a deployment, SAM prints where the API answers, the log is, and tasks wait."""
+    assert list(template["Outputs"]) == ["Url", "BucketName", "QueueUrl", "DeadLetterQueueUrl"]
