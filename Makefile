@@ -43,5 +43,5 @@ build: .venv ## Build the artifact for Lambda (ARCHITECTURE=arm64)
 # uv resolves for every platform and Python at once. It is needed only here.
 requirements: .venv ## Pin the newest versions again
 	.venv/bin/python -m pip install --quiet uv
-	.venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url pyproject.toml --group dev -o requirements-dev.txt
-	.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url pyproject.toml -c requirements-dev.txt -o requirements.txt
+	.venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --custom-compile-command "make requirements" pyproject.toml --group dev -o requirements-dev.txt
+	.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --custom-compile-command "make requirements" pyproject.toml -c requirements-dev.txt -o requirements.txt

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, get_type_hints
+from typing import Any, Protocol, TypeVar, get_type_hints, overload
 
 from app.names import name_of
 
@@ -47,6 +47,8 @@ class Acceptor(Protocol):
 
 
 acceptor: ContextVar[Acceptor | None] = ContextVar("acceptor", default=None)
+task_id: ContextVar[str | None] = ContextVar("task_id", default=None)
+"""The id of the durable task that is running."""
 registry: dict[str, Durable] = {}
 
 
@@ -115,6 +117,16 @@ class Submission:
     durable: Durable
     arguments: dict[str, Any]
     accepted: bool = False
+
+
+@overload
+def durable(function: Function, /) -> Function: ...
+
+
+@overload
+def durable(
+    *, timeout: float | None = None, attempts: int = ATTEMPTS, when: Callable[[], bool] = ...
+) -> Callable[[Function], Function]: ...
 
 
 def durable(

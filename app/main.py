@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 
-from app import background, notifications, tasks
+from app import background, files, notifications, tasks
+from app.errors import Unavailable
+from app.log import logger
 
 background.install()
 
 app = FastAPI(title="afterword")
 app.include_router(notifications.router)
+app.include_router(files.router)
 app.include_router(tasks.router)
+
+
+@app.exception_handler(Unavailable)
+async def unavailable(_: Request, error: Unavailable) -> JSONResponse:
+    """Answer 503 when something outside did not answer."""
+    logger.error("503: %s", error)
+    return JSONResponse(
+        {"detail": "something that this needs did not answer"}, 503, {"Retry-After": "5"}
+    )
 
 
 @app.get("/health")

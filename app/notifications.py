@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, BackgroundTasks, Depends, Query
 from pydantic import BaseModel, EmailStr
 
+from app import durable, mail
 from app.log import logger
 
 router = APIRouter()
@@ -25,9 +26,13 @@ def write_log(message: str) -> None:
     logger.info(message)
 
 
+@durable.durable(attempts=5, timeout=60, when=mail.configured)
 def write_notification(email: str, message: str = "") -> None:
-    """Notify ``email``; a plain function with a keyword argument, run in a thread."""
+    """Notify ``email``: by a record, and by e-mail where there is a server to send it with."""
     logger.info("notification for %s: %s", email, message)
+    if mail.configured():
+        task_id = durable.task_id.get()
+        mail.send(to=email, subject="Notification", text=message, message_id=task_id)
 
 
 async def get_query(background_tasks: BackgroundTasks, q: Text = None) -> str | None:

@@ -11,6 +11,7 @@ from aws_lambda_powertools.logging.formatter import set_context_keys
 from pydantic_core import to_jsonable_python
 from starlette.background import BackgroundTask
 
+from app import durable
 from app.background import Run, TaskRunner
 from app.durable import Durable, NotDurable, registry
 from app.log import logger
@@ -45,6 +46,7 @@ class Attempt:
 
         ``rounds`` is the mark of a message that comes back from the dead-letter queue.
         """
+        durable.task_id.set(task_id)
         set_context_keys(task_id=task_id)  # type: ignore[arg-type]
         entry = await self._ledger.read(task_id)
         if entry is None:

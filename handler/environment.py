@@ -10,7 +10,7 @@ from typing import Any
 import anyio.to_thread
 from mangum.types import ASGI, LambdaContext
 
-from app import background, log
+from app import background, log, mail
 from app.background import Run
 from handler.invocation import Invocation, Work
 from handler.ledger import Ledger
@@ -19,6 +19,7 @@ from handler.log_store import LogStore
 from handler.respond import choose
 from handler.settings import Settings
 from handler.store import Store
+from handler.uploads import BucketUploads
 
 RECOVERY_SECONDS = 3.0
 """How long init may take for what a killed process left behind; init as a whole has 10 s."""
@@ -41,6 +42,8 @@ class Environment:
         self.loop = asyncio.new_event_loop()
         self.store = Store(settings)
         self.ledger = Ledger(self.store)
+        self.uploads = BucketUploads(self.store, settings)
+        mail.configure(settings.smtp_url)
         self.log_store = LogStore(self.store, settings.log_prefix)
         self.left_running: list[tuple[str, Run]] = []
         self.lifespan = Lifespan(app)

@@ -1,5 +1,7 @@
 """What this package raises."""
 
+from app.errors import Unavailable
+
 
 class AfterwordError(Exception):
     """The root of this package's errors."""
@@ -25,7 +27,7 @@ class LifespanFailed(AfterwordError):
     """The application's lifespan did not start. The execution environment cannot serve."""
 
 
-class StoreError(AfterwordError):
+class StoreError(AfterwordError, Unavailable):
     """S3 did not answer in time, or refused."""
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from app import background, log
+from app import background, files, log
 from app.background import Run, TaskRunner
 from handler import metrics
 
@@ -60,6 +60,7 @@ class Invocation:
         log.destination.set(self._spool)
         log.handler.default = self._spool
         background.runner.set(self.tasks)
+        files.uploads.set(self._environment.uploads)
         self._not_ours = asyncio.all_tasks()
         self._environment.say_what_is_new()
         self._work = work

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
+from app import mail
 from handler.errors import SettingsError
 
 SHORTEST_RESERVE, LONGEST_RESERVE = 0.1, 60.0
@@ -46,7 +47,7 @@ class Settings:
             service=environ.get("POWERTOOLS_SERVICE_NAME") or "afterword",
             metrics_namespace=environ.get("POWERTOOLS_METRICS_NAMESPACE") or "afterword",
             region=environ.get("AWS_REGION"),
-            smtp_url=environ.get("SMTP_URL") or None,
+            smtp_url=_smtp_url(environ.get("SMTP_URL")),
             queue_url=environ.get("QUEUE_URL"),
             dead_letter_queue_url=environ.get("DEAD_LETTER_QUEUE_URL"),
             backoff=_seconds("RETRY_BACKOFF_SECONDS", environ, 5.0),
@@ -60,6 +61,17 @@ class Settings:
 def _bucket(value: str | None) -> str:
     if not value:
         raise SettingsError(f"BUCKET is {value!r}; it must name the S3 bucket for the log")
+    return value
+
+
+def _smtp_url(value: str | None) -> str | None:
+    if not value:
+        return None
+    try:
+        mail.parse(value)
+    except ValueError as error:
+        # Not the value itself: it may hold a password.
+        raise SettingsError(f"SMTP_URL cannot be used: {error}") from error
     return value
 
 

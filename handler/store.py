@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from mmap import mmap
 from typing import TYPE_CHECKING, TypeVar
@@ -138,6 +138,29 @@ class Store:
             return
         except (BaseError, OSError) as error:
             raise StoreError(f"{key} not deleted: {_brief(error)}") from error
+
+    async def first(self, prefix: str, deadline: float) -> tuple[str, int] | None:
+        """Return key and size of the first object under a prefix; None when there is none."""
+
+        async def first() -> tuple[str, int] | None:
+            async for page in obstore.list(self._store, prefix, chunk_size=1):
+                for meta in page:
+                    return meta["path"], meta["size"]
+            return None
+
+        try:
+            return await _retry(first, deadline)
+        except (BaseError, OSError) as error:
+            raise StoreError(f"{prefix} not listed: {_brief(error)}") from error
+
+    async def stream(self, key: str) -> AsyncIterator[bytes]:
+        """Read an object of any size in chunks."""
+        try:
+            result = await obstore.get_async(self._store, key)
+            async for chunk in result.stream():
+                yield bytes(chunk)
+        except (BaseError, OSError) as error:
+            raise StoreError(f"{key} not read: {_brief(error)}") from error
 
 
 async def _retry(call: Callable[[], Awaitable[T]], deadline: float, size: int = 0) -> T:
