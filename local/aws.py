@@ -25,6 +25,7 @@ class MotoServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=_without_settings(),
             start_new_session=True,  # Ctrl-C in a terminal is for the parent alone
         )
         return self
@@ -57,6 +58,12 @@ class MotoServer:
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ALLOW_HTTP": "true",  # obstore asks for it
         }
+
+
+def _without_settings() -> dict[str, str]:
+    # moto uses boto3 itself, and stumbles over a profile or a file that is not in order.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return kept | {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 
 
 def _serve() -> None:

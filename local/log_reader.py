@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
-from botocore.config import Config
+from local.clients import client_for
 
 # An object is named by the start of its invocation, and can come long after it: an environment
 # that was killed uploads what it had left at its next init.
@@ -25,14 +24,7 @@ class LogReader:
         self._bucket = environ["BUCKET"]
         self._prefix = environ.get("LOG_PREFIX", "log/")
         self._seen: set[str] = set()
-        self._s3: Any = boto3.client(
-            "s3",
-            endpoint_url=environ["AWS_ENDPOINT_URL"],
-            region_name=environ["AWS_REGION"],
-            aws_access_key_id=environ["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=environ["AWS_SECRET_ACCESS_KEY"],
-            config=Config(retries={"total_max_attempts": 1}),
-        )
+        self._s3 = client_for("s3", environ)
 
     def new_objects(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """Return the address and the records of each object that came since the last call."""

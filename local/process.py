@@ -113,7 +113,7 @@ class Process:
         Linux lets any thread take a signal that comes while the main one is being thawed, but
         Python acts on it in the main one, which would then sleep on. (proc(5): state S.)
         """
-        while _state(self.pid) not in "S":  # noqa: ASYNC110 - the kernel tells nobody
+        while _state(self.pid) != "S":  # noqa: ASYNC110 - the kernel tells nobody
             await asyncio.sleep(0.001)
 
     async def kill(self) -> None:
@@ -136,7 +136,7 @@ def _state(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return ""  # gone, or not Linux
+        return "S"  # gone, or not Linux: nothing to wait for
 
 
 def _with_parent() -> list[str]:

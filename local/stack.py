@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
-
+from local.clients import client_for, session_for
 from local.template import Document, intrinsics, leave_out, of_type, replace, transform
 
 TEMPLATE = Path(__file__).parent.parent / "template.yaml"
@@ -43,12 +42,7 @@ def create(environ: Mapping[str, str], path: Path = TEMPLATE) -> Stack:
 
     `environ` says where, as MotoServer.environ does.
     """
-    session = boto3.Session(
-        environ["AWS_ACCESS_KEY_ID"],
-        environ["AWS_SECRET_ACCESS_KEY"],
-        region_name=environ["AWS_REGION"],
-    )
-    document = transform(path, session)
+    document = transform(path, session_for(environ))
     wanted = {
         "functions": {
             name: {key: function[key] for key in _USED if key in function}
@@ -61,10 +55,9 @@ def create(environ: Mapping[str, str], path: Path = TEMPLATE) -> Stack:
         ],
     }
     left_out = leave_out(document)
-    endpoint = environ["AWS_ENDPOINT_URL"]
-    got = _create(session.client("cloudformation", endpoint_url=endpoint), document, wanted)
+    got = _create(client_for("cloudformation", environ), document, wanted)
     for bucket, configuration in got["notifications"]:
-        _notify(session.client("s3", endpoint_url=endpoint), bucket, configuration)
+        _notify(client_for("s3", environ), bucket, configuration)
     return Stack({name: _function(each) for name, each in got["functions"].items()}, left_out)
 
 

@@ -1,7 +1,6 @@
 """`make run`, as a person sees it: one command, the address, the log, and a clean end."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -43,6 +42,7 @@ class Run:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self._lines.put(line.rstrip("\n"))
+        self._lines.put("(the end)")
 
     def until(self, pattern: str) -> re.Match[str]:
         """Return the match in the first line from here on that has one."""
@@ -50,7 +50,9 @@ class Run:
             try:
                 line = self._lines.get(timeout=PROMPT)
             except Empty:
-                pytest.fail(f"no line with {pattern!r}")
+                line = "(too late)"
+            if line in ("(the end)", "(too late)"):
+                pytest.fail(f"no line with {pattern!r} {line}")
             if match := re.search(pattern, line):
                 return match
 
@@ -180,14 +182,16 @@ def test_a_port_in_use_is_one_clear_line() -> None:
     assert ended.stdout == ""
 
 
-def test_it_does_not_need_what_is_in_the_environment() -> None:
-    """Nobody's own AWS settings reach the local ones."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "local", "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"AWS_PROFILE": "nobody"},
-    )
-    assert "--respond" in ended.stdout
+def test_nobodys_own_settings_get_in_the_way(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A profile, endpoints and files that are for the real AWS are not looked at."""
+    (tmp_path / "config").write_text("this is [not a configuration")
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    run = Run()
+    run.until("Ctrl-C ends everything")
+    assert send(run, "/send-notification/ada@example.com").status_code == 200
+    assert json.loads(run.until(r"\{.*\}")[0])["message"] == "message to ada@example.com"
+    assert run.end(signal.SIGTERM) == (0, "")

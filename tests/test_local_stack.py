@@ -6,11 +6,11 @@ from textwrap import dedent
 from typing import Any
 from urllib.parse import unquote
 
-import boto3
 import pytest
 
 from local import stack
 from local.aws import MotoServer
+from local.clients import client_for
 
 SAMPLE = """
     Transform: AWS::Serverless-2016-10-31
@@ -71,14 +71,7 @@ def sample(moto: MotoServer, tmp_path: Path) -> stack.Stack:
 
 def client(moto: MotoServer, service: str) -> Any:
     """Make a client of `service`."""
-    make: Any = boto3.client
-    return make(
-        service,
-        endpoint_url=moto.endpoint,
-        region_name=moto.environ["AWS_REGION"],
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    )
+    return client_for(service, moto.environ)
 
 
 def test_a_function_is_declared_with_its_values_resolved(
