@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import Annotated, Any, BinaryIO, Protocol
 
 from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Query, UploadFile
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 
 from app.durable import durable, reserve_id
@@ -104,7 +105,7 @@ async def accept(
 ) -> Accepted:
     """Keep a file and answer; a durable task summarises it."""
     if (file is None) == (upload is None):
-        raise HTTPException(422, "send either a form with the field `file`, or an upload's id")
+        raise _invalid("send either a form with the field `file`, or an upload's id")
     accepted = await (_keep(file, store) if file else _take(upload or "", store))
     background_tasks.add_task(summarise, f"uploads/{accepted.id}/{accepted.name}")
     return accepted
@@ -123,7 +124,7 @@ async def offer(wanted: Wanted, store: Kept) -> Upload:
 async def _keep(file: UploadFile, store: Uploads) -> Accepted:
     size = file.size or 0
     if size == 0:
-        raise HTTPException(422, "the file is empty")
+        raise _invalid("the file is empty")
     if size > LARGEST_FILE:
         raise HTTPException(
             413, f"the file has {size} bytes; up to {LARGEST_FILE} fit, POST /uploads takes more"
@@ -140,8 +141,14 @@ async def _take(upload: str, store: Uploads) -> Accepted:
         raise HTTPException(404, f"there is no upload {upload!r}")
     key, size = found
     if size == 0:
-        raise HTTPException(422, "the file is empty")
+        raise _invalid("the file is empty")
     return Accepted(id=reserve_id(upload), name=key.rpartition("/")[2], size=size)
+
+
+def _invalid(reason: str) -> RequestValidationError:
+    return RequestValidationError(
+        [{"type": "value_error", "loc": ("body", "file"), "msg": reason, "input": None}]
+    )
 
 
 def safe_name(name: str) -> str:

@@ -11,7 +11,13 @@ from app.log import logger
 
 background.install()
 
-app = FastAPI(title="afterword")
+app = FastAPI(
+    title="afterword",
+    responses={
+        400: {"description": "The request cannot be read"},
+        503: {"description": "Something did not answer; ask again"},
+    },
+)
 app.include_router(notifications.router)
 app.include_router(files.router)
 app.include_router(tasks.router)

@@ -60,7 +60,7 @@ class Acceptance:
         if self._key is None:
             return
         if not 0 < len(self._key) <= LONGEST_KEY:
-            raise self._refused(422, f"Idempotency-Key takes 1 to {LONGEST_KEY} characters")
+            raise self._refused(f"Idempotency-Key takes 1 to {LONGEST_KEY} characters")
         try:
             there = await self._store.get(self._record_key, self._soon())
         except StoreError as error:
@@ -120,7 +120,7 @@ class Acceptance:
         if record["created"] + DAY_SECONDS < time.time():
             return None
         if record["fingerprint"] != self._fingerprint:
-            raise self._refused(422, "this Idempotency-Key was used with another request")
+            raise self._refused("this Idempotency-Key was used with another request")
         ids: list[str] = record["ids"]
         return ids
 
@@ -148,7 +148,10 @@ class Acceptance:
         self._exchange.refuse(503, reason, RETRY_AFTER)
         return NotAccepted(reason)
 
-    def _refused(self, status: int, reason: str) -> NotAccepted:
-        logger.warning("%s: %s", status, reason)
-        self._exchange.refuse(status, reason)
+    def _refused(self, reason: str) -> NotAccepted:
+        logger.warning("422: %s", reason)
+        # As FastAPI says what is wrong with a request.
+        place = ["header", "Idempotency-Key"]
+        detail = [{"type": "value_error", "loc": place, "msg": reason, "input": None}]
+        self._exchange.refuse(422, detail)
         return NotAccepted(reason)

@@ -69,11 +69,11 @@ class Exchange:
         self._accepted.extend(task_ids)
         self.release()
 
-    def refuse(self, status: int, reason: str, *headers: list[bytes]) -> None:
+    def refuse(self, status: int, detail: object, *headers: list[bytes]) -> None:
         """Answer in place of the application."""
         self._refused = True
         self._held = False
-        body = json.dumps({"detail": reason}).encode()
+        body = json.dumps({"detail": detail}).encode()
         self._respond(status, [[b"content-type", b"application/json"], *headers], body)
 
     def abandon(self) -> None:
