@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 from local.aws import MotoServer
@@ -12,7 +13,8 @@ from local.signals import on_signal
 from local.terminal import Terminal
 
 ROOT = Path(__file__).parent.parent
-FUNCTION = "ApiFunction"
+API = "ApiFunction"
+WORKER_ENVIRONMENTS = 2
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,31 +55,49 @@ def _interrupt() -> None:
 
 def _run(options: argparse.Namespace, listener: socket.socket) -> None:
     terminal = Terminal(verbose=options.verbose)
-    terminal.say("Starting S3 and the function's environment on this machine ...")
+    terminal.say("Starting S3, SQS and the functions' environments on this machine ...")
     with MotoServer() as moto:
         # Imported here because they are slow: after the first line, and while moto starts.
         from local import stack  # noqa: PLC0415
+        from local.event_source_mapping import EventSourceMapping  # noqa: PLC0415
         from local.log_reader import LogReader  # noqa: PLC0415
         from local.runtime import Runtime  # noqa: PLC0415
         from local.serving import serve  # noqa: PLC0415
+        from local.task_reader import TaskReader  # noqa: PLC0415
 
         created = stack.create(moto.environ)
         for line in created.left_out if options.verbose else ():
             terminal.say(f"  not created: {line}")
-        function = created.functions[FUNCTION]
-        environ = {**function.environ, **moto.environ}
-        if options.respond:
-            environ["RESPOND"] = options.respond
-        with Runtime(
-            function.handler,
-            environ,
-            timeout=function.timeout,
-            memory=function.memory,
-            max_environments=options.environments,
-            on_output=terminal.function_output,
-            cwd=ROOT,
-        ) as runtime:
-            asyncio.run(serve(runtime, LogReader(environ), terminal, listener))
+
+        def runtime_of(name: str, environments: int, **environ: str) -> Runtime:
+            function = created.functions[name]
+            return Runtime(
+                function.handler,
+                {**function.environ, **moto.environ, **environ},
+                timeout=function.timeout,
+                memory=function.memory,
+                max_environments=environments,
+                on_output=terminal.function_output,
+                cwd=ROOT,
+            )
+
+        (mapping,) = created.event_source_mappings
+        respond = {"RESPOND": options.respond} if options.respond else {}
+        with (
+            runtime_of(API, options.environments, **respond) as api,
+            runtime_of(mapping.function, WORKER_ENVIRONMENTS) as worker,
+        ):
+            queue = partial(
+                EventSourceMapping,
+                moto.environ,
+                mapping.queue_url,
+                worker,
+                batch_size=mapping.batch_size,
+                concurrency=WORKER_ENVIRONMENTS,
+            )
+            environ = {**created.functions[API].environ, **moto.environ}
+            readers = LogReader(environ), TaskReader(environ)
+            asyncio.run(serve(api, lambda each: queue(on_batch=each), readers, terminal, listener))
 
 
 if __name__ == "__main__":

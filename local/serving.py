@@ -1,24 +1,35 @@
-"""The HTTP front, the log and the terminal around one runtime, until a signal comes."""
+"""The HTTP front, the queue, the log and the terminal around the runtimes, until a signal comes."""
 
 import asyncio
 import socket
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
+from local.event_source_mapping import Batch, EventSourceMapping
 from local.http_front import Exchange, HttpFront
 from local.http_server import Server
 from local.invocation import Report
 from local.log_reader import LogReader
 from local.runtime import Runtime
 from local.signals import on_signal
+from local.task_reader import TaskReader
 from local.terminal import Terminal
 
 
 async def serve(
-    runtime: Runtime, log: LogReader, terminal: Terminal, listener: socket.socket
+    runtime: Runtime,
+    mapping: Callable[[Callable[[Batch], object]], EventSourceMapping],
+    readers: tuple[LogReader, TaskReader],
+    terminal: Terminal,
+    listener: socket.socket,
 ) -> None:
-    """Serve HTTP on `listener` until a signal comes."""
+    """Serve HTTP on `listener`, and the queue of `mapping`, until a signal comes.
+
+    `mapping` makes the event source mapping, given what is to be called for each batch.
+    """
+    log, tasks = readers
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     on_signal(lambda: loop.call_soon_threadsafe(stop.set))
@@ -33,10 +44,14 @@ async def serve(
                 seconds = time.monotonic() - exchange.began
                 printer.submit(_print, terminal, log, exchange, report.result(), seconds)
 
+        def print_batch(batch: Batch) -> None:
+            printer.submit(_print_batch, terminal, log, tasks, batch)
+
         server = Server(HttpFront(runtime.start, print_later).handle)
         address = await server.listen(listener)
-        terminal.say(_welcome(address))
-        await stop.wait()
+        with mapping(print_batch):
+            terminal.say(_welcome(address))
+            await stop.wait()
         server.close()
         printer.shutdown(wait=False, cancel_futures=True)
 
@@ -45,6 +60,19 @@ def _print(
     terminal: Terminal, log: LogReader, exchange: Exchange, report: Report, seconds: float
 ) -> None:
     terminal.request(exchange, report, seconds)
+    _print_log(terminal, log)
+
+
+def _print_batch(terminal: Terminal, log: LogReader, tasks: TaskReader, batch: Batch) -> None:
+    for record in batch.records:
+        for task in tasks.tasks_of(record):
+            terminal.task(task, batch.report)
+    if batch.error:
+        terminal.say(f"  the worker ended with: {batch.error}")
+    _print_log(terminal, log)
+
+
+def _print_log(terminal: Terminal, log: LogReader) -> None:
     for address, records in log.new_objects():
         terminal.log_object(address, records)
 

@@ -30,10 +30,20 @@ class DeclaredFunction:
 
 
 @dataclass(frozen=True)
+class DeclaredMapping:
+    """An event source mapping of the template: which function gets messages of which queue."""
+
+    function: str
+    queue_url: str
+    batch_size: int
+
+
+@dataclass(frozen=True)
 class Stack:
     """What was created: the functions by logical id, and a line for each thing left out."""
 
     functions: Mapping[str, DeclaredFunction]
+    event_source_mappings: list[DeclaredMapping]
     left_out: list[str]
 
 
@@ -53,12 +63,39 @@ def create(environ: Mapping[str, str], path: Path = TEMPLATE) -> Stack:
             for name, bucket in of_type(document, "AWS::S3::Bucket")
             if "NotificationConfiguration" in bucket
         ],
+        "mappings": [
+            [
+                _referred(mapping["FunctionName"]),
+                mapping["EventSourceArn"],
+                mapping.get("BatchSize", 10),
+            ]
+            for _, mapping in of_type(document, "AWS::Lambda::EventSourceMapping")
+        ],
     }
     left_out = leave_out(document)
     got = _create(client_for("cloudformation", environ), document, wanted)
     for bucket, configuration in got["notifications"]:
         _notify(client_for("s3", environ), bucket, configuration)
-    return Stack({name: _function(each) for name, each in got["functions"].items()}, left_out)
+    sqs = client_for("sqs", environ)
+    return Stack(
+        {name: _function(each) for name, each in got["functions"].items()},
+        [
+            DeclaredMapping(function, _queue_url(sqs, queue_arn), int(batch_size))
+            for function, queue_arn, batch_size in got["mappings"]
+        ],
+        left_out,
+    )
+
+
+def _referred(reference: Document) -> str:
+    """Return the logical id in a Ref to a function: there is nothing that moto could resolve."""
+    logical_id: str = reference["Ref"]
+    return logical_id
+
+
+def _queue_url(sqs: Any, arn: str) -> str:
+    url: str = sqs.get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
+    return url
 
 
 def _create(cloudformation: Any, document: Document, wanted: Any) -> Any:

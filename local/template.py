@@ -16,7 +16,7 @@ LEFT_OUT = {
     "AWS::ApiGatewayV2::Stage": "local/http_front.py",
     "AWS::CloudWatch::Alarm": "nothing, no metrics are collected",
     "AWS::IAM::Role": "nothing, no policy is enforced",
-    "AWS::Lambda::EventSourceMapping": "nothing, moto's would look for Docker",
+    "AWS::Lambda::EventSourceMapping": "local/event_source_mapping.py",
     "AWS::Lambda::Function": "local/runtime.py",
     "AWS::Lambda::Permission": "nothing, no policy is enforced",
     "AWS::S3::BucketPolicy": "nothing, no policy is enforced",

@@ -6,6 +6,7 @@ from typing import Any
 
 from local.http_front import Exchange
 from local.invocation import Report
+from local.task_reader import TaskState
 
 
 class Terminal:
@@ -43,6 +44,18 @@ class Terminal:
         ]
         if report.status != "ok":
             parts.append(f"the function ended with: {report.status}")
+        self.say(" | ".join(parts))
+
+    def task(self, task: TaskState, report: Report) -> None:
+        """Print a durable task as an invocation of the worker has left it."""
+        parts = [
+            f"task {task.id} {task.function} {task.status}",
+            f"attempt {task.attempts}",
+            f"{report.duration_ms:.0f} ms",
+            f"cold, init {report.init_ms:.0f} ms" if report.cold else "warm",
+        ]
+        if task.error:
+            parts.append(task.error)
         self.say(" | ".join(parts))
 
 

@@ -120,6 +120,20 @@ def test_a_request_is_answered_and_its_records_are_shown(run: Run) -> None:
     assert {record["request_id"] for record in records} == {key[1]}
 
 
+def test_a_durable_task_is_run_and_shown(run: Run) -> None:
+    """A file is accepted, its task runs in the worker, and its status can be asked for."""
+    url = f"http://127.0.0.1:{run.port}"
+    answer = httpx.post(
+        f"{url}/files", files={"file": ("a.txt", b"one two")}, timeout=PROMPT, trust_env=False
+    )
+    assert answer.status_code == 202
+    shown = run.until(r"^task (\S+) (\S+) (\S+) \| attempt 1 \| \d+ ms \| (cold|warm)")
+    task_id = answer.headers["Location"].rpartition("/")[2]
+    assert shown.groups()[:3] == (task_id, "app.files.summarise", "SUCCEEDED")
+    status = httpx.get(f"{url}{answer.headers['Location']}", timeout=PROMPT, trust_env=False).json()
+    assert (status["status"], status["result"]["words"]) == ("SUCCEEDED", 2)
+
+
 def test_the_second_request_is_warm(run: Run) -> None:
     """An idle environment is used again."""
     for state in ("cold", "warm"):

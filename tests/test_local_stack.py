@@ -1,5 +1,6 @@
 """The stack in local/: what a template declares is there, and the rest is named."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -36,7 +37,7 @@ SAMPLE = """
             Request: {Type: HttpApi}
             Message:
               Type: SQS
-              Properties: {Queue: !GetAtt Queue.Arn}
+              Properties: {Queue: !GetAtt Queue.Arn, BatchSize: 3}
       Queue:
         Type: AWS::SQS::Queue
       QueuePolicy:
@@ -106,6 +107,12 @@ def test_objects_reach_the_queue_that_the_bucket_notifies(
     assert not any("other/1" in body for body in bodies)
 
 
+def test_an_event_source_mapping_is_declared(moto: MotoServer, sample: stack.Stack) -> None:
+    """What is to be polled for which function is told, with the queue as SQS names it here."""
+    (queue,) = client(moto, "sqs").list_queues()["QueueUrls"]
+    assert sample.event_source_mappings == [stack.DeclaredMapping("Function", queue, 3)]
+
+
 def test_what_is_left_out_is_named(sample: stack.Stack) -> None:
     """Every declared thing that moto does not create is listed with what takes its place."""
     names = {line.partition(" -> ")[0] for line in sample.left_out}
@@ -113,12 +120,35 @@ def test_what_is_left_out_is_named(sample: stack.Stack) -> None:
     assert not {"Bucket", "Queue"} & names
 
 
-def test_the_real_template_declares_the_function(moto: MotoServer) -> None:
-    """template.yaml can be created here, and its function has its bucket."""
-    function = stack.create(moto.environ).functions["ApiFunction"]
-    assert function.handler == "handler.api.handler"
-    names = [bucket["Name"] for bucket in client(moto, "s3").list_buckets()["Buckets"]]
-    assert function.environ["BUCKET"] in names
+def test_the_real_template_declares_the_functions(moto: MotoServer) -> None:
+    """template.yaml can be created here, and its functions have its bucket and its queues."""
+    created = stack.create(moto.environ)
+    api, worker = created.functions["ApiFunction"], created.functions["WorkerFunction"]
+    assert (api.handler, worker.handler) == ("handler.api.handler", "handler.worker.handler")
+    (bucket,) = client(moto, "s3").list_buckets()["Buckets"]
+    assert api.environ["BUCKET"] == worker.environ["BUCKET"] == bucket["Name"]
+    (mapping,) = created.event_source_mappings
+    assert mapping.function == "WorkerFunction"
+    sqs = client(moto, "sqs")
+    arns = [
+        sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+        for url in (mapping.queue_url, worker.environ["QUEUE_URL"])
+    ]
+    assert arns[0] == arns[1]
+
+
+def test_a_task_written_to_the_real_bucket_is_queued(moto: MotoServer) -> None:
+    """Of what the functions write, tasks/ID/task.json reaches the queue, and nothing else."""
+    created = stack.create(moto.environ)
+    s3, sqs = client(moto, "s3"), client(moto, "sqs")
+    bucket = created.functions["ApiFunction"].environ["BUCKET"]
+    for key in ("tasks/1/state.json", "uploads/1/task.json", "tasks/1/task.json"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"{}")
+    queue = created.event_source_mappings[0].queue_url
+    received = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    test, notification = (json.loads(message["Body"]) for message in received)
+    assert test["Event"] == "s3:TestEvent"
+    assert unquote(notification["Records"][0]["s3"]["object"]["key"]) == "tasks/1/task.json"
 
 
 def test_the_server_ends_with_the_block() -> None:
