@@ -1,7 +1,11 @@
 """Events as AWS documents them, one file per source and case, also for `sam local invoke -e`.
 
 At the top are requests that are answered with 200; `invalid/` has those that are answered with a
-4xx, and `refused/` what is no HTTP request.
+4xx, and `refused/` what is no HTTP request. `worker/` has batches of SQS messages, whose bodies are
+S3's notifications of durable tasks: `one-task`, `two-tasks`, `received-again` (for the third time),
+`encoded-key` (slashes as %2F, as S3's event may have them), `test-event` (what S3 sends when the
+notification is set up), and what is no task: `malformed-body`, also with a task beside it, and
+`other-key`.
 
 An HTTP API decodes the path before it makes the event; REST APIs, function URLs and load balancers
 pass it as it came, and load balancers the query too.
