@@ -163,6 +163,44 @@ def make_runtime(cloud: Cloud) -> Iterator[Callable[..., Runtime]]:
 
 
 @pytest.fixture
+def sqs(cloud: Cloud) -> Any:
+    """Queues of this test's own."""
+    from queueing import Sqs
+
+    return Sqs(cloud.endpoint)
+
+
+@pytest.fixture
+def work(cloud: Cloud, sqs: Any, tmp: Path) -> Iterator[Callable[..., list[str]]]:
+    """A worker that is given messages, and returns the bodies of those that come again."""
+    import durables
+
+    from handler.environment import Environment
+    from handler.settings import Settings
+    from handler.worker import Worker
+
+    settings = Settings(
+        bucket=cloud.bucket,
+        s3_endpoint=cloud.endpoint,
+        queue_url=sqs.url,
+        dead_letter_queue_url=sqs.dead_url,
+        region=REGION,
+        deadline_reserve=0.5,
+    )
+    environment = Environment(durables.app, settings, worker=True)
+    worker = Worker(environment)
+
+    def run(*bodies: str, context: Context | None = None) -> list[str]:
+        event = sqs.deliver(*bodies)
+        response = worker.handle(event, context or Context())
+        failed = {each["itemIdentifier"] for each in response["batchItemFailures"]}
+        return [each["body"] for each in event["Records"] if each["messageId"] in failed]
+
+    yield run
+    environment.close()
+
+
+@pytest.fixture
 def context() -> Context:
     """The context of one invocation, with a request id of its own."""
     return Context()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,13 @@ def remember(day: dt.date, path: Path, *, tags: set[str] | None = None) -> list[
 
 @durable(attempts=10)
 def effect(folder: str, name: str) -> str:
-    """Leave one line per run in a file, atomically."""
+    """Leave one line per run in a file, atomically, between two moments."""
+    time.sleep(0.1)
     line = f"{os.getpid()}\n".encode()
     descriptor = os.open(Path(folder) / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, line)
     os.close(descriptor)
+    time.sleep(0.1)
     return name
 
 

@@ -14,7 +14,7 @@ NAMES = ("http-api", "rest-api", "alb", "alb-multi-value", "function-url")
 Pairs = Sequence[tuple[str, str]]
 
 
-def request(  # noqa: PLR0913 - what a request has
+def request(
     source: str,
     path: str,
     *,

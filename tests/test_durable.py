@@ -10,32 +10,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import durables
 import pytest
-from conftest import REGION, Cloud, Context
+from conftest import Cloud, Context
 from fastapi import BackgroundTasks, FastAPI
 from faulty_s3 import FaultyS3
 from function import ask
+from queueing import Sqs, ids, notification, post
 
 from app import durable
 from app.durable import NotDurable
 
 Handler = Callable[[Any, Any], dict[str, Any]]
-UUID7 = re.compile(r"/tasks/([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})")
-
-
-def post(path: str, query: str = "", **headers: str) -> dict[str, Any]:
-    """Return a POST event."""
-    event = ask(path, query=query)
-    event["requestContext"]["http"]["method"] = "POST"
-    event["headers"].update({name.replace("_", "-"): value for name, value in headers.items()})
-    return event
-
-
-def ids(answer: dict[str, Any]) -> list[str]:
-    """Return the ids of the tasks that an answer names."""
-    return UUID7.findall(answer["headers"].get("link", ""))
 
 
 @pytest.fixture
@@ -56,91 +42,6 @@ def see(api: Handler) -> Callable[[str], dict[str, Any]]:
         return seen
 
     return get
-
-
-class Sqs:
-    """A queue and its dead-letter queue, and the messages that S3 would send."""
-
-    def __init__(self, endpoint: str) -> None:
-        self.client = boto3.client(
-            "sqs",
-            endpoint_url=endpoint,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
-        name = uuid.uuid4().hex
-        self.url = self.client.create_queue(QueueName=name)["QueueUrl"]
-        self.dead_url = self.client.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
-
-    def deliver(self, *bodies: str) -> dict[str, Any]:
-        """Put messages into the queue and receive them as Lambda would."""
-        for body in bodies:
-            self.client.send_message(QueueUrl=self.url, MessageBody=body)
-        received: list[Any] = []
-        while len(received) < len(bodies):
-            received += self.client.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10)[
-                "Messages"
-            ]
-        return {
-            "Records": [
-                {
-                    "messageId": each["MessageId"],
-                    "receiptHandle": each["ReceiptHandle"],
-                    "body": each["Body"],
-                    "attributes": {},
-                    "eventSource": "aws:sqs",
-                    "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:queue",
-                }
-                for each in received
-            ]
-        }
-
-    def dead(self) -> list[str]:
-        """Take the bodies of the messages in the dead-letter queue."""
-        received = self.client.receive_message(QueueUrl=self.dead_url, MaxNumberOfMessages=10)
-        return [each["Body"] for each in received.get("Messages", [])]
-
-
-def notification(*task_ids: str) -> str:
-    """Return the body of the message that S3 sends for tasks."""
-    return json.dumps(
-        {"Records": [{"s3": {"object": {"key": f"tasks/{each}/task.json"}}} for each in task_ids]}
-    )
-
-
-@pytest.fixture
-def sqs(cloud: Cloud) -> Sqs:
-    """Queues of this test's own."""
-    return Sqs(cloud.endpoint)
-
-
-@pytest.fixture
-def work(cloud: Cloud, sqs: Sqs, tmp: Path) -> Iterator[Callable[..., list[str]]]:
-    """A worker that is given messages, and returns the bodies of those that come again."""
-    from handler.environment import Environment
-    from handler.settings import Settings
-    from handler.worker import Worker
-
-    settings = Settings(
-        bucket=cloud.bucket,
-        s3_endpoint=cloud.endpoint,
-        queue_url=sqs.url,
-        dead_letter_queue_url=sqs.dead_url,
-        region=REGION,
-        deadline_reserve=0.5,
-    )
-    environment = Environment(durables.app, settings, worker=True)
-    worker = Worker(environment)
-
-    def run(*bodies: str, context: Context | None = None) -> list[str]:
-        event = sqs.deliver(*bodies)
-        response = worker.handle(event, context or Context())
-        failed = {each["itemIdentifier"] for each in response["batchItemFailures"]}
-        return [each["body"] for each in event["Records"] if each["messageId"] in failed]
-
-    yield run
-    environment.close()
 
 
 def test_an_accepted_task_is_in_the_ledger_and_named_in_the_response(

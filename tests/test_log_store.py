@@ -541,7 +541,6 @@ def run(
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(task=task, before=before), request_id],
         env=environ,
-        stderr=None,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

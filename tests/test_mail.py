@@ -14,14 +14,12 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 from conftest import Cloud, Context
-from test_durable import ids, notification, post, sqs
+from queueing import ids, notification, post
 
 from app import mail
 from app.main import app
 from handler.errors import SettingsError
 from handler.settings import Settings
-
-__all__ = ["sqs"]
 
 Handler = Callable[[Any, Any], dict[str, Any]]
 PATH = "/send-notification/ada@example.com"
