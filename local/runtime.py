@@ -29,7 +29,7 @@ class Runtime:
     would throttle them; a queue is more use to a person with one machine.)
     """
 
-    def __init__(  # noqa: PLR0913 - what a function's configuration has
+    def __init__(
         self,
         handler: str,
         environ: Mapping[str, str] | None = None,
