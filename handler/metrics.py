@@ -21,6 +21,7 @@ NAMES = {
     "failed": "TasksFailed",
     "timed out": "TasksTimedOut",
     "not started": "TasksNotStarted",
+    "handed off": "TasksHandedOff",
 }
 
 LONGEST_LIST = 200

@@ -49,12 +49,12 @@ def remember(day: dt.date, path: Path, *, tags: set[str] | None = None) -> list[
 @durable(attempts=10)
 def effect(folder: str, name: str) -> str:
     """Leave one line per run in a file, atomically, between two moments."""
-    time.sleep(0.1)
+    time.sleep(0.15)
     line = f"{os.getpid()}\n".encode()
     descriptor = os.open(Path(folder) / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, line)
     os.close(descriptor)
-    time.sleep(0.1)
+    time.sleep(0.15)
     return name
 
 

@@ -483,3 +483,15 @@ def test_in_respond_first_mode_the_response_waits_for_acceptance_not_for_tasks(
     (task_id,) = ids(answer)
     assert json.loads(cloud.body(f"tasks/{task_id}/task.json"))["id"] == task_id
     assert invocation.end(timeout=30).status == "ok"
+
+
+def test_a_task_that_is_handed_off_is_counted(
+    api: Handler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The API's metrics say how many tasks went to the queue, and which."""
+    (task_id,) = ids(api(post("/double/1"), Context()))
+
+    (blob,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
+    assert blob["TasksHandedOff"] == [1]
+    assert {"task": "durables.double", "status": "handed off", "duration_ms": 0.0} in blob["tasks"]
+    assert task_id

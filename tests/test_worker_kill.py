@@ -16,7 +16,7 @@ import durables
 from conftest import REGION, Cloud, Context
 from queueing import ids, post
 
-from local.event_source_mapping import EventSourceMapping
+from local.event_source_mapping import Batch, EventSourceMapping
 
 TASKS, KILLS = 200, 50
 TIMEOUT = 3
@@ -64,8 +64,14 @@ def test_tasks_survive_the_death_of_their_workers(
     )
     progress = threading.Condition()
 
-    def note(_: Any) -> None:
+    deleted: set[str] = set()
+
+    def note(batch: Batch) -> None:
+        gone = [each for each in batch.records if each["messageId"] not in batch.failures]
         with progress:
+            deleted.update(
+                task_id for task_id in accepted for each in gone if task_id in each["body"]
+            )
             progress.notify_all()
 
     def states() -> dict[str, Any]:
@@ -80,18 +86,15 @@ def test_tasks_survive_the_death_of_their_workers(
                 found[task_id] = {"status": "QUEUED"}
         return found
 
-    def all_done() -> bool:
-        return all(state["status"] in ("SUCCEEDED", "FAILED") for state in states().values())
-
     moments = random.Random(4)
     with EventSourceMapping(
         cloud.environ, sqs.url, runtime, batch_size=2, concurrency=2, on_batch=note
     ):
         for _ in range(KILLS):
-            time.sleep(moments.uniform(0.5, 1.1))  # the moment is the test
+            time.sleep(moments.uniform(0.4, 1.2))  # the moment is the test
             runtime.kill()
         with progress:
-            assert progress.wait_for(all_done, timeout=120)
+            assert progress.wait_for(lambda: deleted == accepted.keys(), timeout=120)
 
     ended = states()
     assert Counter(state["status"] for state in ended.values()) == {"SUCCEEDED": TASKS}
