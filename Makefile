@@ -5,7 +5,7 @@ PORT ?= 3000
 ARCHITECTURE ?= arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check lint build requirements
+.PHONY: help run serve test bench check lint build requirements
 
 help: ## Show this list
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,9 @@ lint: .venv ## Run ruff, mypy and cfn-lint
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/cfn-lint template.yaml
+
+bench: .venv ## Measure how long a client waits, side by side with Mangum alone
+	.venv/bin/python -m benchmarks.respond_first $(ARGS)
 
 check: lint test ## Run what CI runs
 
