@@ -533,4 +533,11 @@ def test_records_outlive_the_stack(resources: Document) -> None:
 
 def test_outputs_name_the_address_the_bucket_and_the_queues(template: Document) -> None:
     """After a deployment, SAM prints where the API answers, the log is, and tasks wait."""
-    assert list(template["Outputs"]) == ["Url", "BucketName", "QueueUrl", "DeadLetterQueueUrl"]
+    assert list(template["Outputs"]) == [
+        "Url",
+        "BucketName",
+        "QueueUrl",
+        "QueueArn",
+        "DeadLetterQueueUrl",
+        "DeadLetterQueueArn",
+    ]
