@@ -68,7 +68,14 @@ class Invocation:
         assert me is not None  # noqa: S101
         cut = self._loop.call_at(self._end - CUT * self._reserve, me.cancel)
         give_up = self._loop.call_at(self._end - GIVE_UP * self._reserve, self._give_up)
-        await work.run(self)
+        try:
+            await work.run(self)
+        except asyncio.CancelledError:
+            me.uncancel()
+            work.abandon()
+        except Exception:  # noqa: BLE001 - the invocation has to end, whatever its work came to
+            log.logger.exception("the invocation's work raised")
+            work.abandon()
         cut.cancel()
         give_up.cancel()
         await self._finish()

@@ -13,14 +13,16 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from app.durable import Submission
 from handler.errors import Conflict, StoreError
 from handler.store import Object, Store
+
+T = TypeVar("T")
 
 Status = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED"]
 
@@ -84,9 +86,7 @@ class Ledger:
         deadline = _soon()
         first, *others = submissions
         try:
-            await asyncio.gather(
-                *(self._create(each, request_id, deadline, first.id) for each in others)
-            )
+            await _all(*(self._create(each, request_id, deadline, first.id) for each in others))
             await self._create(first, request_id, deadline)
         except StoreError:
             await self._cancel([each.id for each in submissions])
@@ -97,7 +97,7 @@ class Ledger:
         if not _ID.fullmatch(task_id):
             return None
         deadline = _soon()
-        task, version = await asyncio.gather(
+        task, version = await _all(
             self._store.get(f"tasks/{task_id}/task.json", deadline),
             self._store.get(f"tasks/{task_id}/state.json", deadline),
         )
@@ -182,6 +182,15 @@ class Ledger:
             *(self._store.delete(f"tasks/{each}/task.json", _soon()) for each in ids),
             return_exceptions=True,
         )
+
+
+async def _all(*awaitables: Awaitable[T]) -> list[T]:
+    """Wait for all of them, also when one raises: none may go on behind the others' backs."""
+    results = await asyncio.gather(*awaitables, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
 
 
 def now() -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import mmap
 import sys
-from pathlib import Path
 
 from app.log import logger
 from handler import spool
-from handler.errors import StoreError
 from handler.spool import Spool
 from handler.store import Store
 
@@ -34,25 +32,22 @@ class LogStore:
         if not records.records:
             records.remove()
             return True
-        uploaded = await self._ship(records.path, records.content(), deadline)
+        key = spool.key(self._prefix, records.path)
+        uploaded = await self._ship(key, records.content(), deadline)
         records.remove()
         return uploaded
 
     async def recover(self, deadline: float) -> None:
         """Upload what killed processes of this execution environment left behind."""
-        for path in spool.left_over(self._folder):
-            if path.stat().st_size:
-                with path.open("rb") as file:
-                    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                await self._ship(path, content, deadline)
-            path.unlink()
+        for path, content in spool.left_over(self._folder):
+            if content is not None:
+                await self._ship(spool.key(self._prefix, path), content, deadline)
+            path.unlink(missing_ok=True)
 
-    async def _ship(self, path: Path, body: mmap.mmap, deadline: float) -> bool:
+    async def _ship(self, key: str, body: mmap.mmap, deadline: float) -> bool:
         try:
-            await self._store.put(
-                spool.key(self._prefix, path), body, deadline, content_type="application/x-ndjson"
-            )
-        except StoreError as error:
+            await self._store.put(key, body, deadline, content_type="application/x-ndjson")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the records are not to be lost
             _print(body)
             logger.error("log printed, since it cannot be written to S3: %s", error)
             return False

@@ -69,7 +69,7 @@ class Spool:
         By descriptor, since the application may have cleaned the folder meanwhile.
         """
         assert self._descriptor is not None  # noqa: S101 - there are records
-        return mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+        return _map(self._descriptor)
 
     def remove(self) -> None:
         """Delete the file: its records are where they belong."""
@@ -86,6 +86,10 @@ def _open(path: Path) -> int:
     return descriptor
 
 
+def _map(descriptor: int) -> mmap.mmap:
+    return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+
+
 def directory() -> Path:
     """Return the folder for spools, made if need be: in ``/tmp``, the only place to write to."""
     path = Path(tempfile.gettempdir()) / "afterword"
@@ -99,16 +103,21 @@ def key(prefix: str, path: Path) -> str:
     return f"{prefix}{year}/{month}/{day}/{hour}/{path.name}"
 
 
-def left_over(folder: Path) -> Iterator[Path]:
-    """Yield the spools whose process is gone, oldest first, each locked while it is looked at."""
-    for path in sorted(path for path in folder.glob("*.jsonl") if path.is_file()):
-        with path.open("rb+") as file:
-            try:
+def left_over(folder: Path) -> Iterator[tuple[Path, mmap.mmap | None]]:
+    """Yield each spool whose process is gone with its records, None without any; oldest first.
+
+    A spool is locked while it is looked at.
+    """
+    for path in sorted(folder.glob("*.jsonl")):
+        try:
+            with path.open("rb+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                continue
-            _drop_torn_record(file)
-            yield path
+                _drop_torn_record(file)
+                status = os.fstat(file.fileno())
+                if status.st_nlink:  # else another process has just dealt with it
+                    yield path, _map(file.fileno()) if status.st_size else None
+        except OSError:  # in use, or no spool at all
+            continue
 
 
 def _drop_torn_record(file: BinaryIO) -> None:

@@ -121,7 +121,7 @@ class FaultyS3:
 
 
 def _read_body(stream: BinaryIO, request: Request) -> None:
-    left = int(request.headers["Content-Length"])
+    left = int(request.headers["Content-Length"] or 0)
     while left:
         chunk = stream.read(min(left, CHUNK_BYTES))
         if not chunk:

@@ -129,3 +129,21 @@ def test_the_backoff_doubles_with_jitter(attempts: int) -> None:
 
     assert all(0.75 <= wait / (4.0 * 2 ** (attempts - 1)) <= 1.25 for wait in waits)
     assert len(waits) > 1
+
+
+def test_a_worker_whose_s3_hangs_returns_in_time_and_reports_its_messages(
+    sqs: Any, tmp: Any
+) -> None:
+    """No answer from S3 is no Lambda timeout: the batch comes again, whole."""
+    from faulty_s3 import FaultyS3
+
+    s3 = FaultyS3(*["hang"] * 9)
+    settings = Settings(bucket=s3.bucket, s3_endpoint=s3.endpoint, queue_url=sqs.url, region=REGION)
+    environment = Environment(durables.app, settings, worker=True)
+    try:
+        task_id = "0190b6a0-0000-7000-8000-000000000000"
+        event = sqs.deliver(notification(task_id))
+        assert failed(Worker(environment).handle(event, Context(remaining=2))) == 1
+    finally:
+        environment.close()
+        s3.close()

@@ -478,13 +478,10 @@ def test_a_task_that_empties_the_temporary_folder_loses_no_record(
         shutil.rmtree(tmp / "afterword")
         logger.info("after")
 
-    handler = with_s3(make_handler, s3, doing(clean))
-    handler(EVENT, Context())
-    handler = handler(EVENT, Context()) if (tmp / "afterword").mkdir() else handler
+    with_s3(make_handler, s3, doing(clean))(EVENT, Context())
 
-    records, metrics = printed(capsys)
-    assert [*stored(s3), messages(records)] == [["before", "after"], []]
-    assert "FailedFlushes" not in metrics
+    assert stored(s3) == [["before", "after"]]
+    assert printed(capsys)[0] == []
 
 
 def test_without_a_temporary_folder_records_are_on_stdout(
@@ -522,6 +519,9 @@ handler = make_handler(app)
 {before}
 answer = handler(sources.request("http-api", "/"), Context(sys.argv[1]))
 assert answer["statusCode"] == 200
+# As Lambda ends it: at the interpreter's own end, obstore's threads may still want to enter it.
+sys.stdout.flush()
+os._exit(0)
 """
 
 
