@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+import anyio
 import anyio.to_thread
 from fastapi import BackgroundTasks
 from starlette.background import BackgroundTask
@@ -53,6 +54,10 @@ class Run:
     reason: str | None = None
     future: asyncio.Future[Any] | None = None
 
+    def end(self, _: object = None) -> None:
+        """Take note that it has come to its end; also as a future's callback."""
+        self.ended = True
+
     @property
     def running(self) -> bool:
         """Whether the function has begun and has not come to its end."""
@@ -86,10 +91,16 @@ class TaskRunner:
         try:
             done, _ = await asyncio.wait((run.future,), timeout=limit)
         except asyncio.CancelledError:
-            await self._stop(run.future, run, started, "its request was cancelled")
+            with anyio.CancelScope(shield=True):
+                await self._stop(run.future, run, started, "its request was cancelled")
             raise
         if not done:
             await self._stop(run.future, run, started, f"it was not done after {limit:.3f} s")
+        elif not run.ended:
+            # No thread could be started, or somebody cancelled the task from outside.
+            cancelled = run.future.cancelled()
+            run.error = asyncio.CancelledError() if cancelled else run.future.exception()
+            self._end(run, "failed", f"it could not be run: {run.error!r}")
         elif run.error is not None:
             self._end(run, "failed", repr(run.error), time.perf_counter() - started)
         else:
@@ -197,6 +208,7 @@ def install() -> None:
 
 async def _run(task: BackgroundTask) -> None:
     running = runner.get() or TaskRunner()
+    task.begun = True  # type: ignore[attr-defined]
     if (submission := _submission(task)) is None:
         await running.run(task)
         return
@@ -221,7 +233,15 @@ def _accepting(original: Callable[..., Any]) -> Callable[..., Any]:
     # time: the response waits for them.
     async def __call__(self: StarletteBackgroundTasks) -> None:  # noqa: N807
         await _accept(self.tasks)
-        await original(self)
+        try:
+            await original(self)
+        except asyncio.CancelledError:
+            running = runner.get() or TaskRunner()
+            for task in self.tasks:
+                if not getattr(task, "begun", False):
+                    name = name_of(task.func)
+                    running.record(name, "not started", "its request was cancelled")
+            raise
 
     return __call__
 

@@ -24,6 +24,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 ATTEMPTS = 3
 MOST_ATTEMPTS = 10
+TAKEN_NAMES = ("self", "func")
+"""Names that ``BackgroundTask`` takes for itself."""
 
 
 class NotDurable(TypeError):
@@ -168,7 +170,7 @@ def _registrable_name(function: Callable[..., Any]) -> str:
         raise NotDurable(f"{name} is registered already")
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL) or (
-            parameter.kind is parameter.VAR_KEYWORD
+            parameter.kind is parameter.VAR_KEYWORD or parameter.name in TAKEN_NAMES
         ):
             raise NotDurable(f"{name}: parameter {parameter.name!r} has to have a name of its own")
     return name

@@ -24,6 +24,7 @@ HEAD_BYTES = 4096
 
 router = APIRouter()
 
+_MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -130,7 +131,8 @@ async def _keep(file: UploadFile, store: Uploads) -> Accepted:
             413, f"the file has {size} bytes; up to {LARGEST_FILE} fit, POST /uploads takes more"
         )
     task_id, name = reserve_id(), safe_name(file.filename or "")
-    media_type = file.content_type or "application/octet-stream"
+    given = file.content_type or ""
+    media_type = given if _MEDIA_TYPE.fullmatch(given) else "application/octet-stream"
     await store.write(f"uploads/{task_id}/{name}", file.file, size, media_type)
     return Accepted(id=task_id, name=name, size=size)
 

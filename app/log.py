@@ -111,7 +111,7 @@ def _message(record: logging.LogRecord) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, str | int):
+    if isinstance(value, str):
         return value
     try:
         return repr(value)

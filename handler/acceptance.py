@@ -50,6 +50,9 @@ class Acceptance:
         self._request_id = request
         self._reserved: deque[str] = deque()
         self._recorded = False
+        self._own: Object | None = None
+        self._ids: list[str] = []
+        self._new: list[str] = []
         self._scope = scope
         self._body = body
         headers = scope.get("headers", ())
@@ -90,29 +93,38 @@ class Acceptance:
         try:
             if self._key is not None and not self._recorded:
                 await self._record(submissions)
-            await self._ledger.accept(submissions, self._request_id)
+            new = await self._ledger.accept(submissions, self._request_id, again=self._recorded)
         except StoreError as error:
+            await self._ledger.cancel(self._new, self._request_id)
             raise self._unavailable(error) from error
+        self._new += new
         for submission in submissions:
             submission.accepted = True
         self._exchange.accepted([submission.id for submission in submissions])
 
     async def _record(self, submissions: Sequence[Submission]) -> None:
-        ids = [submission.id for submission in submissions]
+        """Write down which ids this request's key stands for, those of earlier groups included."""
+        there = self._own
+        if there is None:
+            there = await self._store.get(self._record_key, self._soon())
+            if there is not None and (recorded := self._recorded_ids(there)) is not None:
+                # Another request with the same key came between.
+                self._recorded = True
+                for submission, task_id in zip(submissions, recorded, strict=False):
+                    submission.id = task_id
+                return
+        ids = [*self._ids, *(submission.id for submission in submissions)]
         record = {"fingerprint": self._fingerprint, "ids": ids, "created": time.time()}
         body = json.dumps(record).encode()
-        there: Object | None = await self._store.get(self._record_key, self._soon())
-        if there is not None and (recorded := self._recorded_ids(there)) is not None:
-            # Another request with the same key came between.
-            for submission, task_id in zip(submissions, recorded, strict=True):
-                submission.id = task_id
-            return
         try:
-            await self._store.put(
+            e_tag = await self._store.put(
                 self._record_key, body, self._soon(), replaces=there, anew=there is None
             )
         except Conflict:
+            self._own = None
             await self._record(submissions)
+        else:
+            self._own, self._ids = Object(body, e_tag), ids
 
     def _recorded_ids(self, there: Object) -> list[str] | None:
         """Return the ids of an earlier acceptance; None when it is too old to count."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from datetime import datetime
 from typing import Any
@@ -88,12 +89,12 @@ class Attempt:
         started = time.perf_counter()
         try:
             run = await self._call(_registered(entry.task.function), entry)
-        except NotDurable as error:
+        except Exception as error:  # noqa: BLE001 - a failed attempt, whatever it is
             run = Run(entry.task.function, error=error, status="failed", reason=str(error))
             self._invocation.tasks.record(run.task, "failed", run.reason, error=error)
         seconds = time.perf_counter() - started
         if run.status == "succeeded":
-            result = to_jsonable_python(run.result, fallback=repr)
+            result = _plain(run.result)
             await self._finish(entry, status="SUCCEEDED", result=result, error=None)
             self._say(entry, "SUCCEEDED", seconds)
             return
@@ -157,6 +158,16 @@ class Attempt:
                 "duration_ms": round(seconds * 1000, 3),
             },
         )
+
+
+def _plain(result: Any) -> Any:
+    """Return a result as JSON can hold it: whatever it is, the function has done its work."""
+    try:
+        plain = to_jsonable_python(result, fallback=repr)
+        json.dumps(plain, allow_nan=False)
+    except Exception:  # noqa: BLE001
+        return repr(result)
+    return plain
 
 
 def _registered(name: str) -> Durable:

@@ -48,6 +48,7 @@ class Environment:
         self.left_running: list[tuple[str, Run]] = []
         self.lifespan = Lifespan(app)
         self._cold = True
+        self._closing = False
         self._failure: BaseException | None = None
         _take_over_the_root_logger()
         self._root = self.loop.create_task(self._live(), name="root")
@@ -57,7 +58,7 @@ class Environment:
             raise self._failure
         # A worker has no response that could leave first.
         respond = "after-tasks" if worker else settings.respond
-        self._mode, self._notice = choose(respond, settings, self.loop, self._run_loop)
+        self._mode, self._notice = choose(respond, settings, self.loop, self._run_in_thread)
         Thread(target=self._close_with_the_main_thread, name="closer", daemon=True).start()
 
     async def _live(self) -> None:
@@ -82,6 +83,11 @@ class Environment:
             except RuntimeError:
                 # The root task never ends, and this says so when the loop is stopped.
                 return
+
+    def _run_in_thread(self) -> None:
+        # An application that stops the loop stops nothing: there is no other thread to serve.
+        while not self._closing:
+            self._run_loop()
 
     def invoke(self, context: LambdaContext, work: Work) -> None:
         """Run one invocation; return when its answer may leave."""
@@ -116,6 +122,7 @@ class Environment:
         """Shut the application down and close the loop. Lambda ends environments without it."""
         if self.loop.is_closed():
             return
+        self._closing = True
         self._mode.close()
         self.loop.run_until_complete(self.lifespan.stop())
         tasks = asyncio.all_tasks(self.loop)

@@ -25,7 +25,7 @@ class Exchange:
 
     def __init__(self, scope: Scope, body: bytes, responded: Callable[[], None]) -> None:
         self.response: Response | None = None
-        self._held = False
+        self._held = 0
         self._refused = False
         self._accepted: list[str] = []
         self._scope = scope
@@ -55,24 +55,29 @@ class Exchange:
         self.release()
 
     def hold(self) -> None:
-        """Keep the response until ``release``, though it be whole."""
-        self._held = self.response is None
+        """Keep the response, though it be whole, for one more durable task to be accepted."""
+        if self._held or self.response is None:
+            self._held += 1
 
     def release(self) -> None:
         """Let the response go, now or when it is whole."""
         if self._held:
-            self._held = False
+            self._held = 0
             self._let_go()
 
     def accepted(self, task_ids: Sequence[str]) -> None:
-        """Name accepted durable tasks in the response's headers, and let it go."""
+        """Name accepted durable tasks in the response's headers; let it go with the last."""
         self._accepted.extend(task_ids)
-        self.release()
+        if self._held <= len(task_ids):
+            self.release()
+        else:
+            self._held -= len(task_ids)
 
     def refuse(self, status: int, detail: object, *headers: list[bytes]) -> None:
         """Answer in place of the application."""
         self._refused = True
-        self._held = False
+        self._held = 0
+        self._accepted.clear()
         body = json.dumps({"detail": detail}).encode()
         self._respond(status, [[b"content-type", b"application/json"], *headers], body)
 
@@ -83,7 +88,9 @@ class Exchange:
     def _fail(self, status: int, reason: str | None) -> None:
         if reason is not None:
             logger.error("%s: %s %s", reason, self._scope["method"], self._scope["path"])
-        if self.response is None:
+        if self.response is None or self._held:
+            # Whole or not: while it is held, what it promises has not been accepted.
+            self._held = 0
             phrase = b"Gateway Timeout" if status == 504 else b"Internal Server Error"  # noqa: PLR2004
             self._respond(status, [[b"content-type", b"text/plain; charset=utf-8"]], phrase)
 

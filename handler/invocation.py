@@ -136,7 +136,9 @@ class Invocation:
         for task, name in names.items():
             self.tasks.record(name, "timed out", "the application had left it running")
             if not task.done():
-                self.tasks.abandoned.append(Run(name, future=task, started=True))
+                run = Run(name, future=task, started=True)
+                task.add_done_callback(run.end)
+                self.tasks.abandoned.append(run)
 
 
 def _name(task: asyncio.Task[Any]) -> str:

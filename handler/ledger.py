@@ -14,12 +14,12 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 from app.durable import Submission
-from handler.errors import Conflict, StoreError
+from handler.errors import Conflict
 from handler.store import Object, Store
 
 T = TypeVar("T")
@@ -78,19 +78,25 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def accept(self, submissions: Sequence[Submission], request_id: str) -> None:
-        """Write tasks, all or none; when it raises StoreError, none of them will run.
+    async def accept(
+        self, submissions: Sequence[Submission], request_id: str, *, again: bool = False
+    ) -> list[str]:
+        """Write tasks, all or none; return the ids of those that are new.
 
-        A task that is there already stays as it is.
+        When it raises, none of the new ones will run. A task that was accepted before stays as it
+        is; ``again`` says that these may have been, or may have been left half accepted.
         """
         deadline = _soon()
         first, *others = submissions
+        if again and others and await self._store.get(f"tasks/{first.id}/task.json", deadline):
+            return []
         try:
             await _all(*(self._create(each, request_id, deadline, first.id) for each in others))
-            await self._create(first, request_id, deadline)
-        except StoreError:
-            await self._cancel([each.id for each in submissions])
+            is_new = await self._create(first, request_id, deadline)
+        except BaseException:
+            await self.cancel([each.id for each in submissions], request_id)
             raise
+        return [each.id for each in submissions] if is_new else []
 
     async def read(self, task_id: str) -> Entry | None:
         """Return a task and its state; None when there is no such task."""
@@ -103,8 +109,8 @@ class Ledger:
         )
         if task is None:
             return None
-        state = State(**json.loads(version.body)) if version else State()
-        return Entry(Task(**json.loads(task.body)), state, version)
+        state = _load(State, version) if version else State()
+        return Entry(_load(Task, task), state, version)
 
     async def view(self, task_id: str) -> dict[str, Any] | None:
         """Return what a client may see of a task."""
@@ -159,7 +165,7 @@ class Ledger:
 
     async def _create(
         self, submission: Submission, request_id: str, deadline: float, leader: str | None = None
-    ) -> None:
+    ) -> bool:
         task = Task(
             id=submission.id,
             function=submission.durable.name,
@@ -170,18 +176,29 @@ class Ledger:
             request_id=request_id,
         )
         body = json.dumps(asdict(task)).encode()
+        # A follower that an earlier try left behind is written over: its message may be gone, and
+        # the new one runs nothing that has been run.
+        anew = leader is None
         try:
-            await self._store.put(f"tasks/{task.id}/task.json", body, deadline, anew=True)
+            await self._store.put(f"tasks/{task.id}/task.json", body, deadline, anew=anew)
         except Conflict:
-            return  # accepted before, by the same request or for the same upload
+            return False  # accepted before, by the same request or for the same upload
+        return True
 
-    async def _cancel(self, ids: Sequence[str]) -> None:
-        # What cannot be deleted either is not run unless it is the leader, whose write then was
-        # not known to have been done.
+    async def cancel(self, ids: Sequence[str], request_id: str) -> None:
+        """Delete those of these tasks that this request has written, as far as S3 answers.
+
+        A follower that stays is not valid; a leader that stays was written unknown to the client.
+        """
         await asyncio.gather(
-            *(self._store.delete(f"tasks/{each}/task.json", _soon()) for each in ids),
-            return_exceptions=True,
+            *(self._cancel(each, request_id) for each in ids), return_exceptions=True
         )
+
+    async def _cancel(self, task_id: str, request_id: str) -> None:
+        key = f"tasks/{task_id}/task.json"
+        written = await self._store.get(key, _soon())
+        if written is not None and json.loads(written.body)["request_id"] == request_id:
+            await self._store.delete(key, _soon())
 
 
 async def _all(*awaitables: Awaitable[T]) -> list[T]:
@@ -191,6 +208,12 @@ async def _all(*awaitables: Awaitable[T]) -> list[T]:
         if isinstance(result, BaseException):
             raise result
     return [result for result in results if not isinstance(result, BaseException)]
+
+
+def _load(kind: type[T], written: Object) -> T:
+    # Another version of this code, during a deployment, may have written more.
+    known = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{k: v for k, v in json.loads(written.body).items() if k in known})
 
 
 def now() -> str:

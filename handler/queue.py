@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import random
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
@@ -27,13 +27,20 @@ class Queue:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._client: SQSClient | None = None
+        self._lock = Lock()
 
-    @functools.cached_property
+    @property
     def _sqs(self) -> SQSClient:
-        import boto3  # noqa: PLC0415
+        # Several messages of a batch may fail at once, each in a thread, and the session that
+        # boto3 makes clients with is not made for threads.
+        with self._lock:
+            if self._client is None:
+                import boto3  # noqa: PLC0415
 
-        # boto3 itself reads AWS_DEFAULT_REGION only.
-        return boto3.client("sqs", region_name=self._settings.region)
+                # boto3 itself reads AWS_DEFAULT_REGION only.
+                self._client = boto3.client("sqs", region_name=self._settings.region)
+            return self._client
 
     async def retry_in(self, record: dict[str, Any], seconds: float) -> None:
         """Show a message again after about ``seconds``, instead of after its visibility timeout."""

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import BinaryIO
 
 _UNSAFE_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
@@ -35,7 +35,8 @@ class Spool:
         self._size = 0
         self._descriptor: int | None = None
         self._closed = False
-        self._lock = Lock()
+        # Re-entrant: a finaliser may log while a record is being written.
+        self._lock = RLock()
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(started))
         safe_id = _UNSAFE_IN_A_NAME.sub("_", request_id)[:_LONGEST_ID]
         self.path = directory / f"{stamp}.{int(started * 1000) % 1000:03d}Z-{safe_id}.jsonl"
@@ -82,7 +83,11 @@ class Spool:
 def _open(path: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

@@ -34,6 +34,8 @@ ATTEMPT_SECONDS = 2.0
 """How long one attempt may take, besides the time for its bytes."""
 BYTES_PER_SECOND = 5_000_000
 BACKOFF_SECONDS = 0.05
+CLIENT_TIMEOUT = "15m"
+"""The client's own limit, which would cut off the body of a large file. Ours are shorter."""
 # Asking again changes nothing about these: a missing permission, credentials, a missing bucket.
 MISSING = (FileNotFoundError, NotFoundError)
 PERMANENT = (PermissionDeniedError, UnauthenticatedError, *MISSING)
@@ -63,13 +65,19 @@ class Store:
         endpoint = settings.s3_endpoint
         if endpoint is None:
             self._store = S3Store(
-                settings.bucket, virtual_hosted_style_request=True, retry_config=retries
+                settings.bucket,
+                virtual_hosted_style_request=True,
+                client_options={"timeout": CLIENT_TIMEOUT},
+                retry_config=retries,
             )
         else:
             self._store = S3Store(
                 settings.bucket,
                 endpoint=endpoint,
-                client_options={"allow_http": endpoint.startswith("http://")},
+                client_options={
+                    "allow_http": endpoint.startswith("http://"),
+                    "timeout": CLIENT_TIMEOUT,
+                },
                 retry_config=retries,
             )
 

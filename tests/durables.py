@@ -58,6 +58,13 @@ def effect(folder: str, name: str) -> str:
     return name
 
 
+@durable
+async def opaque() -> bytes:
+    """Return what JSON cannot hold."""
+    logger.info("opaque ran")
+    return b"\xff\xfe"
+
+
 app = FastAPI()
 app.include_router(tasks.router)
 
@@ -86,6 +93,19 @@ def add_endless(background_tasks: BackgroundTasks) -> None:
 def add_effect(name: str, folder: str, background_tasks: BackgroundTasks) -> None:
     """Add ``effect``."""
     background_tasks.add_task(effect, folder, name)
+
+
+@app.post("/opaque", status_code=202)
+async def add_opaque(background_tasks: BackgroundTasks) -> None:
+    """Add ``opaque``."""
+    background_tasks.add_task(opaque)
+
+
+@app.post("/two-groups", status_code=202)
+async def add_from_a_task(background_tasks: BackgroundTasks) -> None:
+    """Add a durable task, and one more from a plain task."""
+    background_tasks.add_task(double, 1)
+    background_tasks.add_task(background_tasks.add_task, double, 2)
 
 
 @app.post("/dropped")

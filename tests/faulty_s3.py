@@ -114,6 +114,11 @@ class FaultyS3:
         if behaviour == "ok" and request.method == "POST":
             connection.sendall(_xml(200, "<DeleteResult></DeleteResult>"))
             return True
+        if behaviour == "ok" and request.method == "GET":
+            found = self.objects.get(request.key)
+            missing = "<Error><Code>NoSuchKey</Code></Error>"
+            connection.sendall(_xml(200, found.body.decode()) if found else _xml(404, missing))
+            return True
         if behaviour == "ok":
             self.objects[request.key] = request
         connection.sendall(_answer(*ANSWERS[behaviour]))

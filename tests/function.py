@@ -146,6 +146,20 @@ async def stray(seconds: str) -> None:
     strays.add(asyncio.create_task(sleep_async(seconds)))
 
 
+async def linger(seconds: float) -> None:
+    """Take a while to end after a cancellation."""
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        await asyncio.sleep(seconds)
+
+
+@app.get("/slow-stray")
+async def slow_stray(seconds: float) -> None:
+    """Leave a task running that does not stop at once."""
+    strays.add(asyncio.create_task(linger(seconds)))
+
+
 @app.get("/hang")
 async def hang() -> None:
     """Never respond."""

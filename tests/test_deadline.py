@@ -166,3 +166,14 @@ def test_a_request_that_never_responds_is_answered_before_the_timeout(
     assert answer["statusCode"] == 504
     assert any(f"GET {path}" in message for message in cloud.messages(context.aws_request_id))
     assert after["statusCode"] == 200
+
+
+def test_stray_work_that_ended_late_is_not_said_to_run(handler: Handler, cloud: Cloud) -> None:
+    """A stray that swallowed its cancellation is named while it runs, and no longer."""
+    first, second, third = Context(remaining=1.0), Context(remaining=1.5), Context()
+    handler(ask("/slow-stray", query="seconds=0.3"), first)
+    handler(ask("/run", "async:0.5"), second)
+    handler(ask("/run", "note:next"), third)
+
+    assert cloud.outcomes(first.aws_request_id) == [("linger", "timed out")]
+    assert cloud.messages(third.aws_request_id) == ["next"]

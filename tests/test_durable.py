@@ -16,6 +16,7 @@ from conftest import Cloud, Context
 from fastapi import BackgroundTasks, FastAPI
 from faulty_s3 import FaultyS3
 from function import ask
+from proxy_s3 import proxy_s3
 from queueing import Sqs, ids, notification, post
 
 from app import durable
@@ -380,7 +381,7 @@ def test_when_a_write_fails_the_client_gets_503_and_no_task_will_run(
         answer = handler(post("/double/3", "times=3"), Context())
         bodies = b"".join(bytes(each.body) for each in s3.requests if each.method == "POST")
         deleted = set(re.findall(r"<Key>(.*?)</Key>", bodies.decode()))
-        written = {request.key for request in s3.requests if request.method == "PUT"}
+        written = {key for key in s3.objects if key.endswith("/task.json")}
     finally:
         s3.close()
 
@@ -388,7 +389,7 @@ def test_when_a_write_fails_the_client_gets_503_and_no_task_will_run(
     assert "could not be accepted" in answer["body"]
     assert ids(answer) == []
     assert int(answer["headers"]["retry-after"]) > 0
-    assert {key for key in written if key.startswith("tasks/")} <= deleted
+    assert written <= deleted
 
 
 def test_a_503_rolls_the_requests_dependencies_back(
@@ -495,3 +496,83 @@ def test_a_task_that_is_handed_off_is_counted(
     assert blob["TasksHandedOff"] == [1]
     assert {"task": "durables.double", "status": "handed off", "duration_ms": 0.0} in blob["tasks"]
     assert task_id
+
+
+def test_a_result_that_json_cannot_hold_is_kept_as_its_repr(
+    api: Handler, work: Callable[..., list[str]], see: Callable[[str], dict[str, Any]]
+) -> None:
+    """The function has done its work, and does not do it again."""
+    (task_id,) = ids(api(post("/opaque"), Context()))
+
+    assert work(notification(task_id)) == []
+
+    assert (see(task_id)["status"], see(task_id)["result"]) == ("SUCCEEDED", repr(b"\xff\xfe"))
+
+
+@pytest.mark.parametrize("name", ["func", "self"])
+def test_a_parameter_that_a_task_could_not_be_given_is_refused(name: str) -> None:
+    """Starlette's BackgroundTask takes these names for itself."""
+    made: dict[str, Any] = {"__name__": __name__}
+    exec(f"def refused({name}): ...", made)
+
+    with pytest.raises(NotDurable, match=name):
+        durable.durable(made["refused"])
+
+
+def test_an_acceptance_that_does_not_end_in_time_is_no_202(
+    make_handler: Callable[..., Handler],
+) -> None:
+    """What the response would promise is not in the ledger, so the client gets a 504."""
+    s3 = FaultyS3(*["hang"] * 20)
+    try:
+        handler = make_handler(durables.app, bucket=s3.bucket, s3_endpoint=s3.endpoint)
+        answer = handler(post("/double/1"), Context(remaining=2))
+    finally:
+        s3.close()
+
+    assert answer["statusCode"] == 504
+    assert ids(answer) == []
+
+
+def test_a_repeated_request_that_fails_leaves_the_accepted_task_alone(
+    api: Handler, cloud: Cloud, make_handler: Callable[..., Handler]
+) -> None:
+    """The first request's 202 stays true whatever becomes of the second one."""
+    event = post("/double/7", idempotency_key=uuid.uuid4().hex)
+    (task_id,) = ids(api(event, Context()))
+    with proxy_s3(cloud.endpoint) as proxy:
+        proxy.deny = 1  # the key is read, the task is not written
+        handler = make_handler(durables.app, s3_endpoint=proxy.endpoint)
+        assert handler(event, Context())["statusCode"] == 503
+
+    assert api(ask(f"/tasks/{task_id}"), Context())["statusCode"] == 200
+
+
+def test_a_follower_that_was_left_behind_runs_after_the_repeated_request(
+    api: Handler, cloud: Cloud, make_handler: Callable[..., Handler]
+) -> None:
+    """It is written again, so that the bucket queues it again: its first message may be gone."""
+    event = post("/double/7", "times=2", idempotency_key=uuid.uuid4().hex)
+    with proxy_s3(cloud.endpoint) as proxy:
+        handler = make_handler(durables.app, s3_endpoint=proxy.endpoint)
+        proxy.deny = 3  # key read, key written, follower written; not the leader
+        assert handler(event, Context())["statusCode"] == 503
+        proxy.deny = -1
+        proxy.calls.clear()
+        answer = handler(event, Context())
+        written = [call for call in proxy.calls if call.startswith("PUT")]
+
+    assert answer["statusCode"] == 202
+    for task_id in ids(answer):
+        assert any(task_id in call for call in written)
+
+
+def test_a_task_added_by_a_task_is_accepted_too(
+    api: Handler, see: Callable[[str], dict[str, Any]]
+) -> None:
+    """With an Idempotency-Key each has an id of its own."""
+    answer = api(post("/two-groups", idempotency_key=uuid.uuid4().hex), Context())
+
+    assert answer["statusCode"] == 202
+    (first, *_) = ids(answer)
+    assert see(first)["status"] == "QUEUED"

@@ -6,6 +6,7 @@ import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Annotated, Any
 
+import anyio
 import pytest
 from conftest import Cloud, Context
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Response
@@ -329,3 +330,44 @@ def test_under_uvicorn_tasks_are_isolated_too(caplog: pytest.LogCaptureFixture) 
         "background task failed: ValueError('no')",
         "ran",
     ]
+
+
+def test_a_middleware_that_times_out_leaves_no_task_without_its_outcome(
+    make_handler: MakeHandler, cloud: Cloud, context: Context
+) -> None:
+    """The task that was running is recorded as timed out, the next one as not started."""
+    app = app_with((asyncio.sleep, 60), (note, "never"))
+
+    class Impatient:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            with anyio.move_on_after(0.2):
+                await self.app(scope, receive, send)
+
+    app.add_middleware(Impatient)
+    answer = make_handler(app)(ask("/"), context)
+
+    assert answer["statusCode"] == 200
+    assert cloud.outcomes(context.aws_request_id) == [
+        ("sleep", "timed out"),
+        ("note", "not started"),
+    ]
+
+
+def test_a_task_for_which_no_thread_can_be_started_has_failed(
+    make_handler: MakeHandler, cloud: Cloud, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has not run, and is not counted as a success."""
+
+    async def cannot(*_: Any, **__: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    handler = make_handler(app_with((note, "never")))
+    # Nothing real can produce this without starving the machine.
+    monkeypatch.setattr("app.background.anyio.to_thread.run_sync", cannot)
+    handler(ask("/"), context)
+
+    assert cloud.outcomes(context.aws_request_id) == [("note", "failed")]
+    assert "can't start new thread" in cloud.messages(context.aws_request_id)[0]
