@@ -293,13 +293,16 @@ def test_memory_does_not_grow_with_the_records(
     assert peaks[0] - warm < 16_000_000
 
 
-def test_without_records_there_is_no_request(make_handler: MakeHandler, make_s3: MakeS3) -> None:
-    """An invocation that logged nothing asks nothing of S3."""
+def test_without_records_there_is_no_request(
+    make_handler: MakeHandler, make_s3: MakeS3, capsys: Capture
+) -> None:
+    """An invocation that logged nothing asks nothing of S3, and has nothing to say of it."""
     s3 = make_s3()
 
     with_s3(make_handler, s3, recording())(EVENT, Context())
 
     assert s3.requests == []
+    assert printed(capsys)[0] == []
 
 
 def test_the_object_is_ndjson(make_handler: MakeHandler, make_s3: MakeS3) -> None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import email
+import ipaddress
 import json
 import smtplib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from email import policy
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
 from conftest import Cloud, Context
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from queueing import ids, notification, post
 
 from app import mail
@@ -31,10 +39,14 @@ class Inbox:
     def __init__(self) -> None:
         self.taken: list[Any] = []
         self.answers: list[str] = []
+        self.encrypted: list[bool] = []
 
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
         """Take a message."""
         answer = self.answers.pop(0) if self.answers else "250 OK"
+        self.encrypted.append(session.ssl is not None)
+        if answer == "drop":
+            server.transport.abort()
         if answer.startswith("250"):
             self.taken.append(email.message_from_bytes(envelope.content, policy=policy.default))
         return answer
@@ -111,6 +123,79 @@ def test_a_refused_message_is_tried_again(send: Any, inbox: Inbox, cloud: Cloud)
 
     assert send() == []
     assert len(inbox.taken) == 1
+
+
+def test_a_connection_that_is_dropped_mid_way_is_tried_again(send: Any, inbox: Inbox) -> None:
+    """The server hangs up instead of confirming the message; the next attempt sends it."""
+    inbox.answers = ["drop"]
+
+    assert len(send()) == 1
+    assert send() == []
+    assert len(inbox.taken) == 1
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1 that signs itself; return its file and its key's."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    here = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([here]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "cert.pem", folder / "key.pem"
+    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return files
+
+
+@pytest.fixture
+def tls_url(inbox: Inbox, tmp_path: Path) -> Iterator[str]:
+    """A server that takes nothing before STARTTLS, with a certificate of its own."""
+    files = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    controller = Controller(
+        inbox, hostname="127.0.0.1", port=port, tls_context=context, require_starttls=True
+    )
+    controller.start()
+    yield f"smtp://127.0.0.1:{port}"
+    controller.stop()
+    mail.configure(None)
+
+
+def test_mail_is_encrypted_where_the_server_offers_it(
+    tls_url: str, inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By STARTTLS, with a certificate that is trusted."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    mail.configure(tls_url)
+
+    mail.send(to="a@example.com", subject="x", text="x")
+
+    assert inbox.encrypted == [True]
+
+
+def test_a_server_that_is_not_who_it_says_gets_nothing(tls_url: str, inbox: Inbox) -> None:
+    """A certificate that nobody vouches for is an error."""
+    mail.configure(tls_url)
+
+    with pytest.raises(ssl.SSLCertVerificationError):
+        mail.send(to="a@example.com", subject="x", text="x")
+    assert inbox.taken == []
 
 
 def test_without_a_server_the_record_is_written_in_the_same_invocation(
