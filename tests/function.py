@@ -162,8 +162,12 @@ async def slow_stray(seconds: float) -> None:
 
 @app.get("/hang")
 async def hang() -> None:
-    """Never respond."""
-    await asyncio.sleep(60)
+    """Never respond; record a cancellation."""
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        logger.info("cancelled")
+        raise
 
 
 @app.get("/stubborn")

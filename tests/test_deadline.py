@@ -177,3 +177,12 @@ def test_stray_work_that_ended_late_is_not_said_to_run(handler: Handler, cloud: 
 
     assert cloud.outcomes(first.aws_request_id) == [("linger", "timed out")]
     assert cloud.messages(third.aws_request_id) == ["next"]
+
+
+def test_a_request_that_never_responds_is_cancelled(handler: Handler, cloud: Cloud) -> None:
+    """It can clean up, inside its own invocation, and does not go on in the next one."""
+    context = Context(remaining=1.0)
+
+    handler(ask("/hang"), context)
+
+    assert cloud.messages(context.aws_request_id)[0] == "cancelled"
