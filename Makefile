@@ -20,6 +20,17 @@ help: ## Show this list
 .PHONY: .venv
 .venv: .venv/installed ## Make the virtual environment
 
+# What the benchmarks' peers and plots need beside it.
+.venv/bench: .venv/installed requirements-bench.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-bench.txt
+	touch $@
+
+# An environment of its own, because checkov holds other versions of what .venv has.
+.venv/checkov/installed: .venv/installed requirements-checkov.txt
+	$(PYTHON) -m venv .venv/checkov
+	.venv/checkov/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-checkov.txt
+	touch $@
+
 run: .venv ## Run the whole application on this machine (PORT=3000, ARGS="--respond before-tasks")
 	@exec .venv/bin/python -m local --port $(PORT) $(ARGS)
 
@@ -35,7 +46,7 @@ lint: .venv ## Run ruff, mypy and cfn-lint
 	.venv/bin/mypy
 	.venv/bin/cfn-lint template.yaml
 
-bench: .venv ## Measure how long a client waits, side by side with Mangum alone
+bench: .venv/bench ## Measure how long a client waits, side by side with Mangum alone
 	.venv/bin/python -m benchmarks.respond_first $(ARGS)
 
 check: lint test ## Run what CI runs
@@ -44,7 +55,10 @@ build: .venv ## Build the artifact for Lambda (ARCHITECTURE=arm64)
 	.venv/bin/sam build --parameter-overrides Architecture=$(ARCHITECTURE)
 
 # uv resolves for every platform and Python at once. It is needed only here.
+PIN = .venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --custom-compile-command "make requirements"
 requirements: .venv ## Pin the newest versions again
 	.venv/bin/python -m pip install --quiet uv
-	.venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --custom-compile-command "make requirements" pyproject.toml --group dev -o requirements-dev.txt
-	.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --custom-compile-command "make requirements" pyproject.toml -c requirements-dev.txt -o requirements.txt
+	$(PIN) --upgrade pyproject.toml --group dev -o requirements-dev.txt
+	$(PIN) pyproject.toml -c requirements-dev.txt -o requirements.txt
+	$(PIN) pyproject.toml -c requirements-dev.txt --group bench -o requirements-bench.txt
+	$(PIN) --upgrade --group checkov -o requirements-checkov.txt
