@@ -31,12 +31,12 @@ class Api:
     def handle(self, event: Any, context: LambdaContext) -> dict[str, Any]:
         """Serve one event and return its answer. Raises UnsupportedEvent for what is not HTTP."""
         try:
-            http = HttpEvent(self._sources, event, context)
+            http = HttpEvent(self._sources, event, context, self._environment.settings.max_body)
             scope, body = http.scope, http.body
         except BadRequest as error:
             refused = Request(self._environment, _refusal(error), _UNREADABLE, b"")
             self._environment.invoke(context, refused)
-            return http.refuse(str(error))
+            return http.refuse(error.status, str(error))
         except BaseException:
             self._environment.skip(context)
             raise
@@ -51,8 +51,8 @@ _UNREADABLE: Scope = {"method": "?", "path": "?", "root_path": ""}
 
 def _refusal(error: BadRequest) -> ASGI:
     async def refuse(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
-        logger.warning("400: %s", error)
-        await send({"type": "http.response.start", "status": 400})
+        logger.warning("%d: %s", error.status, error)
+        await send({"type": "http.response.start", "status": error.status})
         await send({"type": "http.response.body"})
 
     return refuse

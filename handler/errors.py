@@ -16,7 +16,11 @@ class UnsupportedEvent(AfterwordError):
 
 
 class BadRequest(AfterwordError):
-    """The event is an HTTP request, and one that cannot be read. Answered with 400."""
+    """The event is an HTTP request, and one that is not passed on. Answered with ``status``."""
+
+    def __init__(self, reason: str, status: int = 400) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class RegistrationRefused(AfterwordError):

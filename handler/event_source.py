@@ -11,6 +11,7 @@ from mangum import Mangum
 from mangum.types import ASGI, LambdaContext, LambdaHandler, Response, Scope
 
 from handler.errors import BadRequest, UnsupportedEvent
+from handler.security import SECURITY_HEADERS
 
 TAKEN = "API Gateway HTTP API (payload 2.0) and REST API (payload 1.0), function URL, ALB"
 LONGEST_LIST = 8
@@ -30,13 +31,16 @@ class HttpEvent:
     """An event that is an HTTP request.
 
     Raises UnsupportedEvent when it is none. ``scope`` and ``body`` raise BadRequest when it is one
-    that cannot be read.
+    that cannot be read, or has more than ``max_body`` bytes.
     """
 
-    def __init__(self, sources: EventSources, event: Any, context: LambdaContext) -> None:
+    def __init__(
+        self, sources: EventSources, event: Any, context: LambdaContext, max_body: int
+    ) -> None:
         if not _is_http(event):
             raise UnsupportedEvent(f"this handler takes {TAKEN}; this event is {describe(event)}")
         self._event: dict[str, Any] = event
+        self._max_body = max_body
         self._source: LambdaHandler = sources.infer(event, context)
 
     @property
@@ -55,23 +59,30 @@ class HttpEvent:
     @property
     def body(self) -> bytes:
         """The request's body."""
-        body = self._event.get("body") or ""
+        raw = self._event.get("body")
+        if not raw:
+            return b""
         try:
             if self._event.get("isBase64Encoded"):
-                return base64.b64decode(body, validate=True)
-            return body.encode() if isinstance(body, str) else bytes(body)
+                body = base64.b64decode(raw, validate=True)
+            else:
+                body = raw.encode() if isinstance(raw, str) else bytes(raw)
         except (ValueError, TypeError) as error:
             raise BadRequest(f"the body is not what it claims to be: {error}") from error
+        if len(body) > self._max_body:
+            raise BadRequest(f"the body has {len(body)} bytes, of {self._max_body} allowed", 413)
+        return body
 
     def answer(self, response: Response) -> dict[str, Any]:
         """Format a response as the event's source wants it."""
         return self._source(response)
 
-    def refuse(self, reason: str) -> dict[str, Any]:
-        """Return a 400 that each of the sources takes, of a request that Mangum cannot read."""
+    def refuse(self, status: int, reason: str) -> dict[str, Any]:
+        """Return an answer that each of the sources takes, to a request that Mangum cannot read."""
         headers = {"content-type": "application/json"}
+        headers |= {key.decode(): value.decode() for key, value in SECURITY_HEADERS}
         return {
-            "statusCode": 400,
+            "statusCode": status,
             "headers": headers,
             "multiValueHeaders": {key: [value] for key, value in headers.items()},
             "body": json.dumps({"detail": reason}),

@@ -11,6 +11,7 @@ from mangum.exceptions import UnexpectedMessage
 from mangum.types import ASGI, Message, Response, Scope
 
 from app.log import logger
+from handler import security
 from handler.errors import NotAccepted
 
 ACCEPTED = HTTPStatus.ACCEPTED
@@ -106,6 +107,7 @@ class Exchange:
             return
         headers = self.response["headers"]
         paths = [f"{self._scope['root_path']}/tasks/{each}".encode() for each in self._accepted]
+        headers += security.missing(headers)
         headers += [[b"link", b'<%b>; rel="monitor"' % path] for path in paths]
         alone = len(paths) == 1 and self.response["status"] == ACCEPTED
         if alone and all(key.lower() != b"location" for key, _ in headers):

@@ -10,6 +10,8 @@ from app import mail
 from handler.errors import SettingsError
 
 SHORTEST_RESERVE, LONGEST_RESERVE = 0.1, 60.0
+LARGEST_EVENT_BYTES = 6 * 1024 * 1024
+"""Lambda's limit for an event, with all that is in it besides the body."""
 RESPOND = ("after-tasks", "before-tasks")
 
 
@@ -20,6 +22,7 @@ class Settings:
     bucket: str
     respond: Literal["after-tasks", "before-tasks"] = "after-tasks"
     deadline_reserve: float = 1.0
+    max_body: int = LARGEST_EVENT_BYTES
     log_prefix: str = "log/"
     service: str = "afterword"
     metrics_namespace: str = "afterword"
@@ -43,6 +46,7 @@ class Settings:
             bucket=_bucket(environ.get("BUCKET")),
             respond=cast("Literal['after-tasks', 'before-tasks']", respond),
             deadline_reserve=_seconds("DEADLINE_RESERVE_SECONDS", environ, 1.0),
+            max_body=_bytes("MAX_BODY_BYTES", environ, LARGEST_EVENT_BYTES),
             log_prefix=_prefix("LOG_PREFIX", environ, "log/"),
             service=environ.get("POWERTOOLS_SERVICE_NAME") or "afterword",
             metrics_namespace=environ.get("POWERTOOLS_METRICS_NAMESPACE") or "afterword",
@@ -87,6 +91,15 @@ def _seconds(name: str, environ: Mapping[str, str], default: float) -> float:
             f" from {SHORTEST_RESERVE} to {LONGEST_RESERVE}"
         )
     return seconds
+
+
+def _bytes(name: str, environ: Mapping[str, str], default: int) -> int:
+    value = environ.get(name) or str(default)
+    if not value.isdecimal() or not 0 < int(value) <= default:
+        raise SettingsError(
+            f"{name} is {value!r}; it must be a number of bytes from 1 to {default}"
+        )
+    return int(value)
 
 
 def _prefix(name: str, environ: Mapping[str, str], default: str) -> str:

@@ -16,6 +16,9 @@ from local.runtime_api import LARGEST_PAYLOAD_BYTES
 # HTTP APIs wait no longer than this for an integration.
 INTEGRATION_SECONDS = 30.0
 
+# Request line and headers: "Quotas for configuring and running an HTTP API" in the developer guide.
+LARGEST_HEAD_BYTES = 10_240
+
 
 @dataclass(frozen=True)
 class Exchange:
@@ -47,6 +50,9 @@ class HttpFront:
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Invoke the function for `request`, and reply when it has responded."""
+        if _head_bytes(request) > LARGEST_HEAD_BYTES:
+            reply(message(431, "Request Header Fields Too Large"))
+            return
         event = json.dumps(event_for(request)).encode()
         if len(event) > LARGEST_PAYLOAD_BYTES:
             reply(message(413, "Request Entity Too Large"))
@@ -90,6 +96,11 @@ class _Pending:
         self._on_exchange(
             Exchange(self._request, response, self._began, time.monotonic(), self._invocation)
         )
+
+
+def _head_bytes(request: Request) -> int:
+    line = len(request.method) + len(request.target)
+    return line + sum(len(name) + len(value) for name, value in request.headers)
 
 
 def _response(future: Future[bytes]) -> Response:

@@ -13,12 +13,17 @@ from samtranslator.yaml_helper import yaml_parse
 # Types that moto does not create, or that mean nothing here, with what takes their place.
 LEFT_OUT = {
     "AWS::ApiGatewayV2::Api": "local/http_front.py",
+    "AWS::ApiGatewayV2::Authorizer": "nothing, everybody may call",
+    "AWS::ApiGatewayV2::Integration": "local/http_front.py",
+    "AWS::ApiGatewayV2::Route": "local/http_front.py",
     "AWS::ApiGatewayV2::Stage": "local/http_front.py",
     "AWS::CloudWatch::Alarm": "nothing, no metrics are collected",
     "AWS::IAM::Role": "nothing, no policy is enforced",
+    "AWS::Lambda::Alias": "local/runtime.py",
     "AWS::Lambda::EventSourceMapping": "local/event_source_mapping.py",
     "AWS::Lambda::Function": "local/runtime.py",
     "AWS::Lambda::Permission": "nothing, no policy is enforced",
+    "AWS::Lambda::Version": "local/runtime.py",
     "AWS::S3::BucketPolicy": "nothing, no policy is enforced",
     "AWS::SQS::QueuePolicy": "nothing, no policy is enforced",
 }

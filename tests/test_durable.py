@@ -456,14 +456,61 @@ def test_the_same_key_with_another_request_is_422(api: Handler) -> None:
     assert ids(answer) == []
 
 
+CALLERS = {
+    "iam": [
+        {"authorizer": {"iam": {"userArn": f"arn:aws:iam::123456789012:user/{name}"}}}
+        for name in ("ada", "bob")
+    ],
+    "jwt": [
+        {"authorizer": {"jwt": {"claims": {"iss": "https://idp", "sub": name}}}}
+        for name in ("ada", "bob")
+    ],
+    "rest-iam": [
+        {"identity": {"userArn": f"arn:aws:iam::123456789012:user/{name}"}}
+        for name in ("ada", "bob")
+    ],
+    "rest-jwt": [
+        {"authorizer": {"claims": {"iss": "https://idp", "sub": name}}} for name in ("ada", "bob")
+    ],
+}
+
+
+@pytest.mark.parametrize("callers", CALLERS.values(), ids=CALLERS)
+def test_a_key_is_its_callers(api: Handler, callers: list[Any]) -> None:
+    """Another caller's request with the same key is a request of its own; the same caller's is not,
+    though it is signed anew.
+    """
+    key = uuid.uuid4().hex
+
+    def task_of(caller: Any, signature: str) -> str:
+        event = post("/double/7", idempotency_key=key, authorization=signature)
+        event["requestContext"] |= caller
+        (task_id,) = ids(api(event, Context()))
+        return task_id
+
+    ada, bob = callers
+    first = task_of(ada, "AWS4 one")
+    assert task_of(ada, "AWS4 two") == first
+    assert task_of(bob, "AWS4 three") != first
+
+
+def test_a_key_is_its_tokens_where_nobody_else_knows_the_caller(api: Handler) -> None:
+    """Without an authorizer, callers are told apart by what they send to the application."""
+    key = uuid.uuid4().hex
+    tasks = [
+        ids(api(post("/double/7", idempotency_key=key, authorization=token), Context()))
+        for token in ("Bearer ada", "Bearer bob", "Bearer ada")
+    ]
+
+    assert tasks[0] == tasks[2] != tasks[1]
+
+
 def test_a_key_counts_for_a_day(api: Handler, cloud: Cloud) -> None:
     """After that the same request is a new one."""
-    import hashlib
-
-    key = uuid.uuid4().hex
-    event = post("/double/7", idempotency_key=key)
+    event = post("/double/7", idempotency_key=uuid.uuid4().hex)
     (first,) = ids(api(event, Context()))
-    name = f"tasks/idempotency/{hashlib.sha256(key.encode()).hexdigest()}.json"
+    there = cloud.s3.list_objects_v2(Bucket=cloud.bucket, Prefix="tasks/idempotency/")["Contents"]
+    (name,) = (each["Key"] for each in there if first.encode() in cloud.body(each["Key"]))
     record = json.loads(cloud.body(name))
     record["created"] -= 86_401
     cloud.s3.put_object(Bucket=cloud.bucket, Key=name, Body=json.dumps(record))

@@ -214,6 +214,14 @@ def test_a_function_that_takes_too_long_is_a_503(front: Front, client: httpx.Cli
     assert (answer.status_code, answer.json()) == (503, {"message": "Service Unavailable"})
 
 
+def test_headers_that_are_too_large_are_a_431(client: httpx.Client) -> None:
+    """More than an HTTP API takes in request line and headers does not reach the function."""
+    answer = client.get("/", headers={"x": "a" * 10_240})
+
+    assert answer.status_code == 431
+    assert answer.json() == {"message": "Request Header Fields Too Large"}
+
+
 def test_a_request_that_is_too_large_is_a_413(client: httpx.Client) -> None:
     """Lambda takes 6 MB, base64 and all."""
     answer = client.post("/", content=b"x" * 5_000_000)
