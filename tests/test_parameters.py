@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
-from deployment import Deployment, Document
+from deployment import TEMPLATE, Deployment, Document, written
 
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/0d990263-018e-4e65-a703-eff731de951e"
 
@@ -142,3 +144,32 @@ def test_functions_may_use_the_key_that_was_chosen() -> None:
         assert use["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
         assert use["Resource"] == KEY
     assert statements(Deployment(), "UseKey") == []
+
+
+SAMCONFIG = tomllib.loads((TEMPLATE.parent / "samconfig.toml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("stage", ["dev", "prod"])
+def test_a_stage_s_parameters_can_be_deployed(stage: str) -> None:
+    """What samconfig.toml gives for a stage is in the template, within its bounds and rules."""
+    given = dict(
+        each.split("=", 1)
+        for each in SAMCONFIG[stage]["deploy"]["parameters"]["parameter_overrides"]
+    )
+
+    declared = written()["Parameters"]
+    for name, value in given.items():
+        bounds = declared[name]
+        assert value in map(str, bounds.get("AllowedValues", [value])), name
+        assert int(bounds.get("MinValue", 0)) <= int(value if "MinValue" in bounds else 0), name
+        assert int(value if "MaxValue" in bounds else 0) <= int(bounds.get("MaxValue", 0)), name
+    Deployment(**given)
+
+
+def test_stages_share_nothing() -> None:
+    """Each stage is a stack of its own, and prod asks before it changes anything."""
+    dev, prod = (SAMCONFIG[stage]["deploy"]["parameters"] for stage in ("dev", "prod"))
+
+    assert dev["stack_name"] != prod["stack_name"]
+    assert dev["s3_prefix"] != prod["s3_prefix"]
+    assert prod["confirm_changeset"] is True
