@@ -62,11 +62,15 @@ class Environment:
         Thread(target=self._close_with_the_main_thread, name="closer", daemon=True).start()
 
     async def _live(self) -> None:
+        connects = _connects_at_init(self.settings)
+        connecting = asyncio.ensure_future(self.store.connect()) if connects else None
         try:
             await self.log_store.recover(self.loop.time() + RECOVERY_SECONDS)
             await self.lifespan.start()
             # AnyIO looks for the root task with its first thread.
             await anyio.to_thread.run_sync(int)
+            if connecting is not None:
+                await connecting
         except BaseException as error:  # noqa: BLE001 - raised by __init__
             self._failure = error
         self.loop.stop()
@@ -136,6 +140,13 @@ class Environment:
         # them first: a process that imported the handler would never end.
         main_thread().join()
         self.close()
+
+
+def _connects_at_init(settings: Settings) -> bool:
+    # A connection by TLS takes longer than all else that a first write does, and goes on beside the
+    # rest of init. A snapshot would keep it, and the credentials, until both are of no use.
+    endpoint = settings.s3_endpoint
+    return not settings.snapshot and (endpoint is None or endpoint.startswith("https:"))
 
 
 def _take_over_the_root_logger() -> None:

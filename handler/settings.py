@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from app import mail
+from handler.credentials import ContainerCredentials
 from handler.errors import SettingsError
 
 SHORTEST_RESERVE, LONGEST_RESERVE = 0.1, 60.0
@@ -33,8 +34,11 @@ class Settings:
     backoff: float = 5.0
     runtime_api: str | None = None
     managed_instances: bool = False
+    snapshot: bool = False
+    """Whether init ends with a snapshot, from which many environments start, much later."""
+    container_credentials: ContainerCredentials | None = None
     s3_endpoint: str | None = None
-    """An endpoint other than AWS's own. Region and credentials are read by the S3 client."""
+    """An endpoint other than AWS's own. The S3 client reads region and credentials by itself."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
@@ -42,6 +46,7 @@ class Settings:
         respond = environ.get("RESPOND") or "after-tasks"
         if respond not in RESPOND:
             raise SettingsError(f"RESPOND is {respond!r}; it must be one of {', '.join(RESPOND)}")
+        initialization = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
         return cls(
             bucket=_bucket(environ.get("BUCKET")),
             respond=cast("Literal['after-tasks', 'before-tasks']", respond),
@@ -56,8 +61,9 @@ class Settings:
             dead_letter_queue_url=environ.get("DEAD_LETTER_QUEUE_URL"),
             backoff=_seconds("RETRY_BACKOFF_SECONDS", environ, 5.0),
             runtime_api=environ.get("AWS_LAMBDA_RUNTIME_API"),
-            managed_instances=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
-            == "lambda-managed-instances",
+            managed_instances=initialization == "lambda-managed-instances",
+            snapshot=initialization == "snap-start",
+            container_credentials=_container_credentials(environ),
             s3_endpoint=environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
         )
 
@@ -77,6 +83,15 @@ def _smtp_url(value: str | None) -> str | None:
         # Not the value itself: it may hold a password.
         raise SettingsError(f"SMTP_URL cannot be used: {error}") from error
     return value
+
+
+def _container_credentials(environ: Mapping[str, str]) -> ContainerCredentials | None:
+    uri = environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+    token = environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
+    # In the order of every AWS SDK: the variables go first.
+    if not uri or not token or environ.get("AWS_ACCESS_KEY_ID"):
+        return None
+    return ContainerCredentials(uri, token)
 
 
 def _seconds(name: str, environ: Mapping[str, str], default: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -25,9 +26,12 @@ from handler.settings import Settings
 
 if TYPE_CHECKING:
     from obstore import PutMode
-    from obstore.store import RetryConfig
+    from obstore.store import S3Config
 
 T = TypeVar("T")
+
+# Not Python's own generator, which goes on alike in every environment that a snapshot starts.
+_random = random.SystemRandom()
 
 ATTEMPTS = 3
 ATTEMPT_SECONDS = 2.0
@@ -36,6 +40,8 @@ BYTES_PER_SECOND = 5_000_000
 BACKOFF_SECONDS = 0.05
 CLIENT_TIMEOUT = "15m"
 """The client's own limit, which would cut off the body of a large file. Ours are shorter."""
+UNUSED_KEY = "tasks/connection"
+"""A key that every role may read, and that no task has."""
 # Asking again changes nothing about these: a missing permission, credentials, a missing bucket.
 MISSING = (FileNotFoundError, NotFoundError)
 PERMANENT = (PermissionDeniedError, UnauthenticatedError, *MISSING)
@@ -61,25 +67,29 @@ class Store:
     """
 
     def __init__(self, settings: Settings) -> None:
-        retries: RetryConfig = {"max_retries": 0}
         endpoint = settings.s3_endpoint
-        if endpoint is None:
-            self._store = S3Store(
-                settings.bucket,
-                virtual_hosted_style_request=True,
-                client_options={"timeout": CLIENT_TIMEOUT},
-                retry_config=retries,
-            )
-        else:
-            self._store = S3Store(
-                settings.bucket,
-                endpoint=endpoint,
-                client_options={
-                    "allow_http": endpoint.startswith("http://"),
-                    "timeout": CLIENT_TIMEOUT,
-                },
-                retry_config=retries,
-            )
+        where: S3Config = (
+            {"endpoint": endpoint} if endpoint else {"virtual_hosted_style_request": True}
+        )
+        self._store = S3Store(
+            settings.bucket,
+            config=where,
+            client_options={
+                "allow_http": (endpoint or "").startswith("http:"),
+                "timeout": CLIENT_TIMEOUT,
+            },
+            retry_config={"max_retries": 0},
+            credential_provider=settings.container_credentials,
+        )
+
+    async def connect(self) -> None:
+        """Get credentials and a connection, so that no request has to wait for them.
+
+        What goes wrong here will go wrong again where it matters, and is dealt with there.
+        """
+        with contextlib.suppress(BaseError, OSError):
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                await obstore.head_async(self._store, UNUSED_KEY)
 
     async def put(
         self,
@@ -181,7 +191,7 @@ async def _retry(call: Callable[[], Awaitable[T]], deadline: float, size: int = 
         except (*PERMANENT, *CONFLICTS):
             raise
         except (BaseError, OSError):
-            pause = BACKOFF_SECONDS * 2 ** (ATTEMPTS - attempts_left) * random.uniform(1, 2)  # noqa: S311
+            pause = BACKOFF_SECONDS * 2 ** (ATTEMPTS - attempts_left) * _random.uniform(1, 2)
             await asyncio.sleep(min(pause, max(0.0, (deadline - now()) / 4)))
     async with asyncio.timeout(min(deadline - now(), longest)):
         return await call()

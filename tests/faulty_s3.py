@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -45,11 +46,12 @@ class FaultyS3:
 
     bucket = "faulty"
 
-    def __init__(self, *behaviours: str) -> None:
+    def __init__(self, *behaviours: str, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
         self.objects: dict[str, Request] = {}
         self.on_body: Callable[[], object] = lambda: None
         self._behaviours = list(behaviours)
+        self._tls = tls
         self._connections: list[socket.socket] = []
         self._ended = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -59,7 +61,8 @@ class FaultyS3:
     @property
     def endpoint(self) -> str:
         """The address to use as s3_endpoint."""
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def reset_connections(self) -> None:
         """Reset every connection, as a network does that has forgotten it."""
@@ -81,6 +84,10 @@ class FaultyS3:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            if self._tls:  # shakes hands with the first read, which is in the thread
+                connection = self._tls.wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                )
             self._connections.append(connection)
             thread = threading.Thread(target=self._serve, args=(connection, len(self._threads)))
             self._threads.append(thread)
@@ -114,9 +121,9 @@ class FaultyS3:
         if behaviour == "ok" and request.method == "POST":
             connection.sendall(_xml(200, "<DeleteResult></DeleteResult>"))
             return True
-        if behaviour == "ok" and request.method == "GET":
+        if behaviour == "ok" and request.method in {"GET", "HEAD"}:
             found = self.objects.get(request.key)
-            missing = "<Error><Code>NoSuchKey</Code></Error>"
+            missing = "<Error><Code>NoSuchKey</Code></Error>" * (request.method == "GET")
             connection.sendall(_xml(200, found.body.decode()) if found else _xml(404, missing))
             return True
         if behaviour == "ok":
