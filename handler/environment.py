@@ -19,6 +19,7 @@ from handler.log_store import LogStore
 from handler.respond import choose
 from handler.settings import Settings
 from handler.store import Store
+from handler.strays import Strays
 from handler.uploads import BucketUploads
 
 RECOVERY_SECONDS = 3.0
@@ -45,6 +46,7 @@ class Environment:
         self.uploads = BucketUploads(self.store, settings)
         mail.configure(settings.smtp_url)
         self.log_store = LogStore(self.store, settings.log_prefix)
+        self.strays = Strays(self.loop)
         self.left_running: list[tuple[str, Run]] = []
         self.lifespan = Lifespan(app)
         self._cold = True

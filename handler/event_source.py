@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from mangum import Mangum
+from mangum.handlers import ALB, APIGateway, HTTPGateway
 from mangum.types import ASGI, LambdaContext, LambdaHandler, Response, Scope
 
 from handler.errors import BadRequest, UnsupportedEvent
@@ -21,10 +23,19 @@ class EventSources(Mangum):
     """Mangum's knowledge of the event sources, without its HTTP cycle and its lifespan."""
 
     def __init__(self, app: ASGI) -> None:
-        super().__init__(app, lifespan="off")
+        super().__init__(app, lifespan="off", custom_handlers=_SOURCES)
 
     def _setup_event_loop(self) -> None:
         """Leave the event loop to the execution environment."""
+
+
+def _with_scope_made_once(source: type[LambdaHandler]) -> type[LambdaHandler]:
+    # Mangum makes the scope when it is asked for it, and asks again to format the answer.
+    scope = cached_property(source.scope.fget)  # type: ignore[attr-defined]
+    return type(source.__name__, (source,), {"scope": scope})
+
+
+_SOURCES = [_with_scope_made_once(source) for source in (HTTPGateway, APIGateway, ALB)]
 
 
 class HttpEvent:

@@ -53,7 +53,8 @@ class Invocation:
             deadline=self._end - self._reserve, clean_up=CLEAN_UP * self._reserve
         )
         self._work: Work
-        self._not_ours: set[asyncio.Task[Any]]
+        self._me: asyncio.Task[None] | None
+        self._timer: asyncio.TimerHandle
 
     async def serve(self, work: Work) -> None:
         """Run the work to the end of its tasks, then finish the invocation."""
@@ -61,24 +62,27 @@ class Invocation:
         log.handler.default = self._spool
         background.runner.set(self.tasks)
         files.uploads.set(self._environment.uploads)
-        self._not_ours = asyncio.all_tasks()
+        self._environment.strays.begin()
         self._environment.say_what_is_new()
         self._work = work
-        me = asyncio.current_task()
-        assert me is not None  # noqa: S101
-        cut = self._loop.call_at(self._end - CUT * self._reserve, me.cancel)
-        give_up = self._loop.call_at(self._end - GIVE_UP * self._reserve, self._give_up)
+        self._me = asyncio.current_task()
+        self._timer = self._loop.call_at(self._end - CUT * self._reserve, self._cut)
         try:
             await work.run(self)
         except asyncio.CancelledError:
-            me.uncancel()
+            assert self._me is not None  # noqa: S101
+            self._me.uncancel()
             work.abandon()
         except Exception:  # noqa: BLE001 - the invocation has to end, whatever its work came to
             log.logger.exception("the invocation's work raised")
             work.abandon()
-        cut.cancel()
-        give_up.cancel()
+        self._timer.cancel()
         await self._finish()
+
+    def _cut(self) -> None:
+        assert self._me is not None  # noqa: S101
+        self._me.cancel()
+        self._timer = self._loop.call_at(self._end - GIVE_UP * self._reserve, self._give_up)
 
     def _give_up(self) -> None:
         # The application swallowed its cancellation. Lambda's timeout is near, so the rest goes on
@@ -92,17 +96,7 @@ class Invocation:
         self._finishing = True
         try:
             await self._settle_strays()
-            flushed = await self._environment.log_store.flush(
-                self._spool, self._end - PRINT * self._reserve
-            )
-            counts = metrics.Counts(
-                self.request_id,
-                self.tasks.outcomes,
-                records=self._spool.records,
-                failed_flush=not flushed,
-                cold_start=self._environment.was_cold(),
-            )
-            metrics.emit(self._environment.settings, counts)
+            await self._flush()
         except Exception:  # noqa: BLE001 - the invocation has to end, whatever is wrong with its end
             log.logger.exception("the invocation did not end cleanly")
         finally:
@@ -111,6 +105,21 @@ class Invocation:
                 (self.request_id, run) for run in self.tasks.abandoned
             )
             self.ended()
+
+    async def _flush(self) -> None:
+        cold_start = self._environment.was_cold()
+        flushed = await self._environment.log_store.flush(
+            self._spool, self._end - PRINT * self._reserve
+        )
+        if cold_start or self._spool.records or self.tasks.outcomes:
+            counts = metrics.Counts(
+                self.request_id,
+                self.tasks.outcomes,
+                records=self._spool.records,
+                failed_flush=not flushed,
+                cold_start=cold_start,
+            )
+            metrics.emit(self._environment.settings, counts)
 
     async def _settle_strays(self) -> None:
         """Wait to the deadline for tasks that the application started and did not wait for."""
@@ -124,11 +133,13 @@ class Invocation:
                 if not task.cancelled() and (error := task.exception()):
                     self.tasks.record(_name(task), "failed", repr(error), error=error)
 
-    def _strays(self) -> set[asyncio.Task[Any]]:
-        mine = {asyncio.current_task(), *(run.future for run in self.tasks.abandoned)}
-        return {task for task in asyncio.all_tasks() if task not in self._not_ours | mine}
+    def _strays(self) -> set[asyncio.Future[Any]]:
+        left = self._environment.strays.left()
+        if not left:
+            return left
+        return left - {asyncio.current_task(), *(run.future for run in self.tasks.abandoned)}
 
-    async def _stop(self, strays: set[asyncio.Task[Any]]) -> None:
+    async def _stop(self, strays: set[asyncio.Future[Any]]) -> None:
         names = {task: _name(task) for task in strays}
         for task in strays:
             task.cancel()
@@ -141,8 +152,8 @@ class Invocation:
                 self.tasks.abandoned.append(run)
 
 
-def _name(task: asyncio.Task[Any]) -> str:
-    coroutine = task.get_coro()
+def _name(task: asyncio.Future[Any]) -> str:
+    coroutine = task.get_coro() if isinstance(task, asyncio.Task) else task
     frame = getattr(coroutine, "cr_frame", None)
     module = frame.f_globals.get("__name__") if frame else None
     name = getattr(coroutine, "__qualname__", repr(coroutine))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from threading import Event, Thread
 
@@ -32,10 +31,12 @@ class AfterTasks:
         invocation.ended = end
         self._loop.create_task(invocation.serve(work))
         while not ended:
-            # SystemExit and KeyboardInterrupt of any task, a middleware's for one, stop the loop
-            # after asyncio has given them to the task, where they are dealt with.
-            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+            try:
                 self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                # Of any task, a middleware's for one: they stop the loop after asyncio has given
+                # them to the task, where they are dealt with.
+                continue
 
     def skip(self, request_id: str) -> None:
         """Take note of an invocation that will not be served."""

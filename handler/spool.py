@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from threading import RLock
 from typing import BinaryIO
@@ -37,9 +38,16 @@ class Spool:
         self._closed = False
         # Re-entrant: a finaliser may log while a record is being written.
         self._lock = RLock()
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(started))
-        safe_id = _UNSAFE_IN_A_NAME.sub("_", request_id)[:_LONGEST_ID]
-        self.path = directory / f"{stamp}.{int(started * 1000) % 1000:03d}Z-{safe_id}.jsonl"
+        self._directory = directory
+        self._started = started
+
+    @cached_property
+    def path(self) -> Path:
+        """The file. It has the name of the object that it becomes."""
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(self._started))
+        milliseconds = int(self._started * 1000) % 1000
+        safe_id = _UNSAFE_IN_A_NAME.sub("_", self.request_id)[:_LONGEST_ID]
+        return self._directory / f"{stamp}.{milliseconds:03d}Z-{safe_id}.jsonl"
 
     def write(self, line: str) -> bool:
         """Append one record; return False when the spool is closed or the disk takes no more."""
