@@ -55,8 +55,11 @@ class Acceptance:
         self._new: list[str] = []
         self._scope = scope
         self._body = body
-        headers = scope.get("headers", ())
-        self._key = next((value for name, value in headers if name == b"idempotency-key"), None)
+        self._key: bytes | None = None
+        for name, value in scope.get("headers", ()):
+            if name == b"idempotency-key":
+                self._key = value
+                break
 
     async def prepare(self) -> None:
         """Look the request's key up, if it has one. Raises NotAccepted when the answer is given."""

@@ -21,6 +21,7 @@ from handler.settings import Settings
 from handler.store import Store
 from handler.strays import Strays
 from handler.uploads import BucketUploads
+from handler.watchdog import Watchdog
 
 RECOVERY_SECONDS = 3.0
 """How long init may take for what a killed process left behind; init as a whole has 10 s."""
@@ -47,6 +48,7 @@ class Environment:
         mail.configure(settings.smtp_url)
         self.log_store = LogStore(self.store, settings.log_prefix)
         self.strays = Strays(self.loop)
+        self.watchdog = Watchdog(self.loop)
         self.left_running: list[tuple[str, Run]] = []
         self.lifespan = Lifespan(app)
         self._cold = True

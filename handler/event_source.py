@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 from mangum import Mangum
@@ -13,7 +12,7 @@ from mangum.handlers import ALB, APIGateway, HTTPGateway
 from mangum.types import ASGI, LambdaContext, LambdaHandler, Response, Scope
 
 from handler.errors import BadRequest, UnsupportedEvent
-from handler.security import SECURITY_HEADERS
+from handler.security import SECURITY_HEADERS, secure
 
 TAKEN = "API Gateway HTTP API (payload 2.0) and REST API (payload 1.0), function URL, ALB"
 LONGEST_LIST = 8
@@ -31,8 +30,8 @@ class EventSources(Mangum):
 
 def _with_scope_made_once(source: type[LambdaHandler]) -> type[LambdaHandler]:
     # Mangum makes the scope when it is asked for it, and asks again to format the answer.
-    scope = cached_property(source.scope.fget)  # type: ignore[attr-defined]
-    return type(source.__name__, (source,), {"scope": scope})
+    make_scope = source.scope.fget  # type: ignore[attr-defined]
+    return type(source.__name__, (source,), {"scope": None, "make_scope": make_scope})
 
 
 _SOURCES = [_with_scope_made_once(source) for source in (HTTPGateway, APIGateway, ALB)]
@@ -52,13 +51,14 @@ class HttpEvent:
             raise UnsupportedEvent(f"this handler takes {TAKEN}; this event is {describe(event)}")
         self._event: dict[str, Any] = event
         self._max_body = max_body
-        self._source: LambdaHandler = sources.infer(event, context)
+        self._source: Any = sources.infer(event, context)
 
     @property
     def scope(self) -> Scope:
         """The ASGI scope of the request."""
         try:
-            scope = self._source.scope
+            scope: Scope = self._source.make_scope()
+            self._source.scope = scope
             scope["root_path"], scope["path"] = _paths(self._event, scope["path"])
             scope["headers"] = _with_one_cookie_header(self._event, scope["headers"])
         except (ValueError, TypeError, AttributeError, KeyError) as error:
@@ -86,12 +86,12 @@ class HttpEvent:
 
     def answer(self, response: Response) -> dict[str, Any]:
         """Format a response as the event's source wants it."""
-        return self._source(response)
+        return secure(self._source(response))
 
     def refuse(self, status: int, reason: str) -> dict[str, Any]:
         """Return an answer that each of the sources takes, to a request that Mangum cannot read."""
         headers = {"content-type": "application/json"}
-        headers |= {key.decode(): value.decode() for key, value in SECURITY_HEADERS}
+        headers |= SECURITY_HEADERS
         return {
             "statusCode": status,
             "headers": headers,

@@ -11,7 +11,6 @@ from mangum.exceptions import UnexpectedMessage
 from mangum.types import ASGI, Message, Response, Scope
 
 from app.log import logger
-from handler import security
 from handler.errors import NotAccepted
 
 ACCEPTED = HTTPStatus.ACCEPTED
@@ -40,10 +39,10 @@ class Exchange:
         """Run the application to its end. Whatever it raises becomes a record, and a 500 or a 504
         when it had not responded yet.
         """
-        task = asyncio.current_task()
         try:
             await app(self._scope, self._receive, self._send)
         except BaseException as error:  # noqa: BLE001 - a SystemExit in a route must not end the environment
+            task = asyncio.current_task()
             if task is not None and task.cancelling():
                 task.uncancel()
                 self._fail(504, "the request did not finish before its deadline")
@@ -105,14 +104,17 @@ class Exchange:
     def _let_go(self) -> None:
         if self.response is None:
             return
-        headers = self.response["headers"]
+        if self._accepted:
+            self._name_tasks(self.response)
+        self._responded()
+
+    def _name_tasks(self, response: Response) -> None:
+        headers = response["headers"]
         paths = [f"{self._scope['root_path']}/tasks/{each}".encode() for each in self._accepted]
-        headers += security.missing(headers)
         headers += [[b"link", b'<%b>; rel="monitor"' % path] for path in paths]
-        alone = len(paths) == 1 and self.response["status"] == ACCEPTED
+        alone = len(paths) == 1 and response["status"] == ACCEPTED
         if alone and all(key.lower() != b"location" for key, _ in headers):
             headers.append([b"location", paths[0]])
-        self._responded()
 
     async def _receive(self) -> Message:
         if self._body is not None:

@@ -53,10 +53,13 @@ class Invocation:
             deadline=self._end - self._reserve, clean_up=CLEAN_UP * self._reserve
         )
         self._work: Work
-        self._me: asyncio.Task[None] | None
-        self._timer: asyncio.TimerHandle
+        self.task: asyncio.Task[None]
 
-    async def serve(self, work: Work) -> None:
+    def start(self, work: Work) -> None:
+        """Begin to serve; on the loop's thread, or before it runs."""
+        self.task = self._loop.create_task(self._serve(work))
+
+    async def _serve(self, work: Work) -> None:
         """Run the work to the end of its tasks, then finish the invocation."""
         log.destination.set(self._spool)
         log.handler.default = self._spool
@@ -65,24 +68,21 @@ class Invocation:
         self._environment.strays.begin()
         self._environment.say_what_is_new()
         self._work = work
-        self._me = asyncio.current_task()
-        self._timer = self._loop.call_at(self._end - CUT * self._reserve, self._cut)
+        self._environment.watchdog.watch(self._end - CUT * self._reserve, self._cut)
         try:
             await work.run(self)
         except asyncio.CancelledError:
-            assert self._me is not None  # noqa: S101
-            self._me.uncancel()
+            self.task.uncancel()
             work.abandon()
         except Exception:  # noqa: BLE001 - the invocation has to end, whatever its work came to
             log.logger.exception("the invocation's work raised")
             work.abandon()
-        self._timer.cancel()
+        self._environment.watchdog.rest()
         await self._finish()
 
     def _cut(self) -> None:
-        assert self._me is not None  # noqa: S101
-        self._me.cancel()
-        self._timer = self._loop.call_at(self._end - GIVE_UP * self._reserve, self._give_up)
+        self.task.cancel()
+        self._environment.watchdog.watch(self._end - GIVE_UP * self._reserve, self._give_up)
 
     def _give_up(self) -> None:
         # The application swallowed its cancellation. Lambda's timeout is near, so the rest goes on

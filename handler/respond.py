@@ -29,7 +29,7 @@ class AfterTasks:
             self._loop.stop()
 
         invocation.ended = end
-        self._loop.create_task(invocation.serve(work))
+        invocation.start(work)
         while not ended:
             try:
                 self._loop.run_forever()
@@ -68,7 +68,7 @@ class BeforeTasks:
 
         invocation.responded = may_go.set if held else _nothing
         invocation.ended = ended
-        self._loop.call_soon_threadsafe(lambda: self._loop.create_task(invocation.serve(work)))
+        self._loop.call_soon_threadsafe(invocation.start, work)
         may_go.wait()
 
     def skip(self, request_id: str) -> None:

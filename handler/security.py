@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Any
 
-SECURITY_HEADERS = (
+SECURITY_HEADERS = {
     # Two years, as HSTS preload lists ask for. API Gateway has no plain HTTP to fall back to.
-    (b"strict-transport-security", b"max-age=63072000"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
+    "strict-transport-security": "max-age=63072000",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
     # Only what does not keep /docs from its scripts; a page of your own knows more.
-    (b"content-security-policy", b"frame-ancestors 'none'; base-uri 'none'"),
-    (b"referrer-policy", b"no-referrer"),
+    "content-security-policy": "frame-ancestors 'none'; base-uri 'none'",
+    "referrer-policy": "no-referrer",
     # An API's answer is its caller's.
-    (b"cache-control", b"no-store"),
-)
+    "cache-control": "no-store",
+}
 """The choice of the OWASP REST Security Cheat Sheet, but for what is about pages."""
 
 
-def missing(headers: Iterable[list[bytes]]) -> Iterable[list[bytes]]:
-    """Return those of the headers that a response does not have itself."""
-    there = {key.lower() for key, _ in headers}
-    return [[key, value] for key, value in SECURITY_HEADERS if key not in there]
+def secure(answer: dict[str, Any]) -> dict[str, Any]:
+    """Add what is missing to an answer in the format of whatever source; header names are lower
+    case there.
+    """
+    headers, repeated = answer.get("headers"), answer.get("multiValueHeaders")
+    if not repeated:
+        answer["headers"] = {**SECURITY_HEADERS, **(headers or {})}
+    elif headers:
+        # A REST API's: what is repeated is only there.
+        missing = {key: SECURITY_HEADERS[key] for key in SECURITY_HEADERS.keys() - repeated.keys()}
+        answer["headers"] = {**missing, **headers}
+    else:
+        missing_too = {key: [value] for key, value in SECURITY_HEADERS.items()}
+        answer["multiValueHeaders"] = {**missing_too, **repeated}
+    return answer

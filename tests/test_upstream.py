@@ -90,13 +90,14 @@ def test_all_parameters_of_a_request_share_one_list() -> None:
 
 
 def test_mangum_tells_sources_apart_and_formats_their_answers() -> None:
-    """``infer``, ``scope`` and the call are all that is used of it."""
+    """``infer``, the scope and the call are all that is used of it."""
     sources = EventSources(FastAPI())
     response: Any = {"status": 200, "headers": [], "body": b"ok"}
     kinds = {}
     for name in ("http-api-health", "rest-api-health", "alb-health", "function-url-health"):
-        source = sources.infer(events.load(name), Context())  # type: ignore[arg-type]
+        source: Any = sources.infer(events.load(name), Context())  # type: ignore[arg-type]
         kinds[name] = type(source).__name__
+        source.scope = source.make_scope()
         assert source.scope["path"] == "/health"
         assert source(response)["statusCode"] == 200
 
