@@ -12,6 +12,7 @@ from mangum.types import ASGI, LambdaContext
 
 from app import background, log, mail
 from app.background import Run
+from handler import startup
 from handler.invocation import Invocation, Work
 from handler.ledger import Ledger
 from handler.lifespan import Lifespan
@@ -64,6 +65,7 @@ class Environment:
         respond = "after-tasks" if worker else settings.respond
         self._mode, self._notice = choose(respond, settings, self.loop, self._run_in_thread)
         Thread(target=self._close_with_the_main_thread, name="closer", daemon=True).start()
+        startup.done()
 
     async def _live(self) -> None:
         connects = _connects_at_init(self.settings)

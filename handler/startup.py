@@ -1,0 +1,34 @@
+"""What a first answer does not need, put off. Imported before everything else of this package.
+
+FastAPI's models of OpenAPI take a third of its import, and serve /openapi.json alone. Pydantic
+builds a model's validator when it is first used if its configuration says ``defer_build``, and a
+configuration is inherited: so they are imported while BaseModel's says so. Models of the
+application are built at init as ever, where a mistake in one is seen.
+
+The garbage collector looks through what init makes again and again, which is there to stay.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+from pydantic import BaseModel
+
+
+def done() -> None:
+    """Collect garbage from now on, and not among what is there."""
+    gc.freeze()
+    gc.enable()
+
+
+# Elsewhere than in a function, nobody would say when it is done.
+if "awslambdaric" in sys.modules:
+    gc.disable()
+
+if "fastapi" not in sys.modules:
+    BaseModel.model_config["defer_build"] = True
+    try:
+        import fastapi.openapi.models  # noqa: F401
+    finally:
+        del BaseModel.model_config["defer_build"]
