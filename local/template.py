@@ -17,6 +17,7 @@ LEFT_OUT = {
     "AWS::ApiGatewayV2::Integration": "local/http_front.py",
     "AWS::ApiGatewayV2::Route": "local/http_front.py",
     "AWS::ApiGatewayV2::Stage": "local/http_front.py",
+    "AWS::CloudFormation::Stack": "nothing, no metrics are collected",  # it is the dashboard
     "AWS::CloudWatch::Alarm": "nothing, no metrics are collected",
     "AWS::IAM::Role": "nothing, no policy is enforced",
     "AWS::Lambda::Alias": "local/runtime.py",
