@@ -1,14 +1,26 @@
-"""A proxy in front of moto's S3 that refuses one request, by its number."""
+"""A proxy in front of moto that refuses one request, by its number, and remembers all."""
 
 from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "server", "date"}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A request that was passed on, with the names of its headers in lower case, and its answer."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    status: int
 
 
 class ProxyS3(ThreadingHTTPServer):
@@ -24,6 +36,7 @@ class ProxyS3(ThreadingHTTPServer):
         self.upstream = upstream.removeprefix("http://")
         self.deny = -1
         self.calls: list[str] = []
+        self.heard: list[Heard] = []
 
     @property
     def endpoint(self) -> str:
@@ -46,6 +59,9 @@ class _Answers(BaseHTTPRequestHandler):
         try:
             upstream.request(self.command, self.path, body, dict(self.headers))
             response = upstream.getresponse()
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            heard = Heard(self.command, self.path, headers, body, response.status)
+            self.server.heard.append(heard)
             self._send(response.status, dict(response.getheaders()), response.read())
         finally:
             upstream.close()
