@@ -40,11 +40,15 @@ serve: .venv ## Run the routes alone under uvicorn, with the log on stdout
 test: .venv ## Run the tests
 	.venv/bin/python -m pytest $(ARGS)
 
-lint: .venv ## Run ruff, mypy and cfn-lint
+# checkov passes what it cannot parse: cfn-lint comes first. Neither it nor the others need a network. The region is for
+# sam alone, which wants one.
+lint: .venv .venv/checkov/installed ## Run ruff, mypy, cfn-lint, sam validate and checkov
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/cfn-lint template.yaml
+	.venv/bin/cfn-lint template.yaml dashboard.yaml
+	.venv/bin/sam validate --lint --template template.yaml --region eu-central-1
+	.venv/checkov/bin/checkov --quiet --compact --skip-download --framework cloudformation --file template.yaml dashboard.yaml
 
 bench: .venv/bench ## Measure how long a client waits, side by side with Mangum alone
 	.venv/bin/python -m benchmarks.respond_first $(ARGS)

@@ -9,11 +9,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from cloudformation import ACCOUNT
 from proxy_s3 import Heard
+from resolve import ACCOUNT
 
 Statement = dict[str, Any]
 
@@ -29,7 +30,7 @@ class Permission:
 
 @dataclass(frozen=True)
 class Grant:
-    """The least that a statement can be taken apart into: one action, one resource, one condition."""
+    """A part of a statement: one action on one resource, under one condition at most."""
 
     sid: str
     action: str
@@ -37,24 +38,21 @@ class Grant:
     conditions: tuple[tuple[str, str, str], ...]
 
     def covers(self, permission: Permission) -> bool:
-        """Tell whether it grants a permission."""
+        """Tell whether it grants a permission. A key that the request lacks meets no condition."""
         return (
-            _like(self.action, permission.action, ignore_case=True)
+            _like(self.action.lower(), permission.action.lower())
             and _like(self.resource, permission.resource)
             and all(
-                OPERATORS[operator](value, permission.context[key])
+                key in permission.context and OPERATORS[operator](value, permission.context[key])
                 for operator, key, value in self.conditions
-                if key in permission.context
             )
-            # A key that the request does not have meets no condition.
-            and all(key in permission.context for _, key, _ in self.conditions)
         )
 
 
-def _like(pattern: str, text: str, *, ignore_case: bool = False) -> bool:
+def _like(pattern: str, text: str) -> bool:
     """Match with IAM's wildcards, in which ``*`` goes past slashes and colons."""
     expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(expression, text, re.DOTALL | (re.IGNORECASE if ignore_case else 0)) is not None
+    return re.fullmatch(expression, text, re.DOTALL) is not None
 
 
 OPERATORS = {"StringLike": _like, "StringEquals": str.__eq__}
@@ -72,7 +70,7 @@ def grants(statements: Iterable[Statement]) -> Iterator[Grant]:
 
 
 def _conditions(condition: dict[str, Any]) -> Iterator[tuple[tuple[str, str, str], ...]]:
-    """Yield what a condition comes to with each value of its one key, or nothing if there is none."""
+    """Yield a condition with each value of its one key by itself."""
     keys = [(operator, key) for operator, each in condition.items() for key in each]
     assert len(keys) < 2, f"several conditions at once are not known here: {keys}"
     if not keys:
@@ -101,18 +99,28 @@ def _sqs(heard: Heard, target: str, region: str) -> Iterator[Permission]:
 
 
 def _s3(heard: Heard) -> Iterator[Permission]:
-    """"Required permissions for Amazon S3 API operations" in the S3 user guide."""
+    # "Required permissions for Amazon S3 API operations" in the S3 user guide.
     url = urlsplit(heard.path)
-    query = parse_qs(url.query)
+    query = parse_qs(url.query, keep_blank_values=True)
     bucket, _, key = unquote(url.path).removeprefix("/").partition("/")
     arn = f"arn:aws:s3:::{bucket}"
-    if not key:
-        assert (heard.method, query["list-type"]) == ("GET", ["2"]), heard
+    if (heard.method, key, query.get("list-type")) == ("GET", "", ["2"]):
         yield Permission("s3:ListBucket", arn, {"s3:prefix": query.get("prefix", [""])[0]})
         return
+    if (heard.method, key, *query) == ("POST", "", "delete"):
+        # DeleteObjects, which obstore uses for one object too.
+        for each in re.findall(r"<Key>(.*?)</Key>", heard.body.decode()):
+            yield Permission("s3:DeleteObject", f"{arn}/{unescape(each)}")
+        return
+    assert key, f"what it needs is not known here: {heard}"
     unknown = query.keys() - {"x-id", *(name for name in query if name.startswith("X-Amz-"))}
     assert not unknown, f"what {unknown} needs is not known here: {heard}"
-    actions = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
+    actions = {
+        "GET": "GetObject",
+        "HEAD": "GetObject",
+        "PUT": "PutObject",
+        "DELETE": "DeleteObject",
+    }
     yield Permission(f"s3:{actions[heard.method]}", f"{arn}/{key}")
     if "if-match" in heard.headers:
         # A write on condition of what there is tells what there is.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -18,9 +18,9 @@ class Heard:
 
     method: str
     path: str
-    headers: dict[str, str]
-    body: bytes
-    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    status: int = 200
 
 
 class ProxyS3(ThreadingHTTPServer):

@@ -1,6 +1,7 @@
 """The template: what it deploys is closed, encrypted, bounded, and fits the code."""
 
 import copy
+import json
 import os
 import re
 import subprocess
@@ -272,7 +273,7 @@ def test_the_api_may_accept_tasks_and_uploads_and_add_to_the_log(resources: Docu
     """In S3, the API's function has what accepting needs; it deletes nothing but tasks."""
     assert granted(resources, "ApiRole", "s3") == {
         "PutObject": keys("log/*", "tasks/*", "uploads/*"),
-        "GetObject": keys("tasks/*", "uploads/*"),
+        "GetObject": keys("tasks/*"),
         "DeleteObject": keys("tasks/*"),
         "ListBucket": {"Bucket.Arn"},
     }
@@ -312,7 +313,9 @@ def test_missing_keys_can_be_told_from_forbidden_ones(resources: Document) -> No
             if statement["Action"] == "s3:ListBucket"
         )
         read = granted(resources, role, "s3")["GetObject"]
-        assert keys(*listing["Condition"]["StringLike"]["s3:prefix"]) == read
+        listed = keys(*listing["Condition"]["StringLike"]["s3:prefix"])
+        assert read <= listed
+        assert not listed & keys("log/*")
 
 
 def test_the_log_is_where_the_functions_may_write_it(resources: Document) -> None:
@@ -535,8 +538,8 @@ def test_records_outlive_the_stack(resources: Document) -> None:
             assert resource["UpdateReplacePolicy"] == "Retain"
 
 
-def test_outputs_name_the_address_the_bucket_and_the_queues(template: Document) -> None:
-    """After a deployment, SAM prints where the API answers, the log is, and tasks wait."""
+def test_outputs_name_what_one_works_with(template: Document) -> None:
+    """After a deployment, SAM prints where API, log, tasks and dashboard are."""
     assert list(template["Outputs"]) == [
         "Url",
         "BucketName",
@@ -544,4 +547,29 @@ def test_outputs_name_the_address_the_bucket_and_the_queues(template: Document) 
         "QueueArn",
         "DeadLetterQueueUrl",
         "DeadLetterQueueArn",
+        "DashboardUrl",
     ]
+
+
+def test_every_output_is_described(template: Document) -> None:
+    """What a deployment prints says what it is for."""
+    for name, output in template["Outputs"].items():
+        assert output.get("Description"), name
+
+
+def test_every_condition_is_used(template: Document) -> None:
+    """A parameter that switches something does switch it."""
+    text = json.dumps({name: template[name] for name in ("Globals", "Resources", "Outputs")})
+
+    for condition in template["Conditions"]:
+        used = f'"Condition": "{condition}"', f'"Fn::If": ["{condition}",'
+        assert any(each in text for each in used), condition
+
+
+def test_every_parameter_is_used(template: Document) -> None:
+    """A parameter means something: its value goes somewhere."""
+    text = json.dumps({name: each for name, each in template.items() if name != "Parameters"})
+
+    for parameter in template["Parameters"]:
+        used = f'{{"Ref": "{parameter}"}}', f"${{{parameter}}}"
+        assert any(each in text for each in used), parameter
