@@ -47,7 +47,7 @@ lint: .venv .venv/checkov/installed ## Run ruff, mypy, cfn-lint, sam validate an
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/cfn-lint template.yaml dashboard.yaml
-	.venv/bin/sam validate --lint --template template.yaml --region eu-central-1
+	SAM_CLI_TELEMETRY=0 .venv/bin/sam validate --lint --template template.yaml --region eu-central-1
 	.venv/checkov/bin/checkov --quiet --compact --skip-download --framework cloudformation --file template.yaml dashboard.yaml
 
 bench: .venv/bench ## Measure how long a client waits, side by side with Mangum alone
