@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -129,6 +130,17 @@ def test_the_same_stack_in_another_region_has_another_dashboard(
 ) -> None:
     """An account has one list of dashboards for all regions."""
     assert dashboard["DashboardName"] == f"shop-{REGION}"
+
+
+def test_every_deployment_may_expand_the_dashboard() -> None:
+    """A nested stack with a transform needs CAPABILITY_AUTO_EXPAND, also from --guided."""
+    stages = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+
+    assert "default" in stages
+    for stage in stages.values():
+        if isinstance(stage, dict):
+            capabilities = stage["deploy"]["parameters"]["capabilities"].split()
+            assert {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"} == set(capabilities)
 
 
 def test_the_output_leads_to_the_dashboard(

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from samcli.yamlhelper import yaml_parse
 
+from local.aws import MotoServer
+from local.clients import client_for
 from package.build import MACHINES, PYTHON_VERSION, find_interpreter
 
 ROOT = Path(__file__).parents[1]
@@ -262,6 +264,34 @@ def test_both_functions_have_the_same_artifact(builds: dict[str, Path]) -> None:
     """One package serves both functions, so that `sam deploy` uploads it once."""
     for build in builds.values():
         assert digest(build / "WorkerFunction") == digest(build / "ApiFunction")
+
+
+def test_the_dashboard_is_uploaded_with_the_functions(
+    builds: dict[str, Path], folder: Path, tmp_path: Path
+) -> None:
+    """`sam deploy` uploads the nested stack as it is, and tells CloudFormation where it is."""
+    packaged = tmp_path / "packaged.yaml"
+    with MotoServer() as moto:
+        s3 = client_for("s3", moto.environ)
+        s3.create_bucket(Bucket="artifacts")
+        run(
+            *(Path(sys.executable).with_name("sam"), "package", "--s3-bucket=artifacts"),
+            f"--template-file={builds['arm64'] / 'template.yaml'}",
+            f"--output-template-file={packaged}",
+            f"--region={moto.environ['AWS_REGION']}",
+            SAM_CLI_TELEMETRY="0",
+            __SAM_CLI_APP_DIR=str(folder),
+            **moto.environ,
+        )
+        resources = yaml_parse(packaged.read_text())["Resources"]
+        key = resources["Dashboard"]["Properties"]["TemplateURL"].rpartition("/")[2]
+        uploaded = yaml_parse(s3.get_object(Bucket="artifacts", Key=key)["Body"].read().decode())
+
+    written = yaml_parse((ROOT / "dashboard.yaml").read_text())
+    for part in ("Transform", "Parameters"):
+        assert uploaded[part] == written[part]
+    # SAM adds metadata.
+    assert uploaded["Resources"]["Dashboard"].items() >= written["Resources"]["Dashboard"].items()
 
 
 def test_a_folder_with_content_is_left_alone(tmp_path: Path) -> None:

@@ -16,8 +16,15 @@ from resolve import Resolver
 
 from handler.settings import Settings
 
-# "Defined runtime environment variables" in the Lambda developer guide.
-SET_BY_LAMBDA = {"AWS_REGION", "AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_INITIALIZATION_TYPE"}
+# "Defined runtime environment variables" in the Lambda developer guide, and with SnapStart those of
+# "Container credential provider" in the AWS SDKs and Tools Reference Guide.
+SET_BY_LAMBDA = {
+    "AWS_REGION",
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+}
 # "Service-specific endpoints" in the AWS SDKs and Tools Reference Guide: where there is another S3.
 SET_ELSEWHERE = {"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"}
 
