@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import uuid
 from typing import Any
 
 import boto3
+import httpx
 from conftest import REGION
 from function import ask
 
@@ -25,6 +27,22 @@ def post(path: str, query: str = "", **headers: str) -> dict[str, Any]:
 def ids(answer: dict[str, Any]) -> list[str]:
     """Return the ids of the tasks that an answer names."""
     return UUID7.findall(answer["headers"].get("link", ""))
+
+
+def form(content: bytes, name: str = "notes.txt", media_type: str = "text/plain") -> dict[str, Any]:
+    """Return an event that posts a file."""
+    request = httpx.Request(
+        "POST", "http://test/files", files={"file": (name, content, media_type)}
+    )
+    event = post("/files", content_type=request.headers["content-type"])
+    event["body"] = base64.b64encode(request.read()).decode()
+    event["isBase64Encoded"] = True
+    return event
+
+
+def body(answer: dict[str, Any]) -> Any:
+    """Return an answer's JSON."""
+    return json.loads(answer["body"])
 
 
 class Sqs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import re
@@ -16,29 +15,13 @@ import pytest
 from conftest import Cloud, Context
 from hypothesis import given
 from hypothesis import strategies as st
-from queueing import ids, notification, post
+from queueing import body, form, ids, notification, post
 
 from app.files import LARGEST_FILE, Summary, safe_name
 
 Handler = Callable[[Any, Any], dict[str, Any]]
 Work = Callable[..., list[str]]
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452") + bytes(100)
-
-
-def form(content: bytes, name: str = "notes.txt", media_type: str = "text/plain") -> dict[str, Any]:
-    """Return an event that posts a file."""
-    request = httpx.Request(
-        "POST", "http://test/files", files={"file": (name, content, media_type)}
-    )
-    event = post("/files", content_type=request.headers["content-type"])
-    event["body"] = base64.b64encode(request.read()).decode()
-    event["isBase64Encoded"] = True
-    return event
-
-
-def body(answer: dict[str, Any]) -> Any:
-    """Return an answer's JSON."""
-    return json.loads(answer["body"])
 
 
 def test_a_file_is_kept_and_summarised(

@@ -18,11 +18,10 @@ import pytest
 from conftest import ROOT
 from deployment import Deployment, written
 from function import ask
-from iam import Grant, Permission, grants, needed
+from iam import Grant, Permission, grants, listed, needed
 from proxy_s3 import Heard, ProxyS3, proxy_s3
-from queueing import ids, post
+from queueing import body, form, ids, post
 from resolve import Resolver
-from test_files import body, form
 
 import events
 from local import stack
@@ -287,6 +286,26 @@ def test_what_a_grant_covers(
     (grant,) = grants([{**statement, "Condition": condition}])
 
     assert grant.covers(need) is (answer == "allowed")
+
+
+def test_every_resource_is_named_unless_it_has_no_name() -> None:
+    """Only traces are of no resource ("Actions defined by AWS X-Ray"), where they are sent."""
+    unnamed = {
+        tracing: {
+            action
+            for role in Deployment(Tracing=tracing).of_type("AWS::IAM::Role").values()
+            for policy in role["Policies"]
+            for statement in policy["PolicyDocument"]["Statement"]
+            if "*" in listed(statement["Resource"])
+            for action in listed(statement["Action"])
+        }
+        for tracing in ("PassThrough", "Active")
+    }
+
+    assert unnamed == {
+        "PassThrough": set(),
+        "Active": {"xray:PutTraceSegments", "xray:PutTelemetryRecords"},
+    }
 
 
 def test_the_region_that_functions_are_deployed_to_is_no_part_of_a_policy() -> None:
