@@ -145,6 +145,23 @@ def test_a_duration_raises_its_alarm_before_tasks_are_stopped(
     assert value(properties, duration=deadline / 2) < properties["Threshold"]
 
 
+def test_what_lambda_reports_late_is_not_overlooked(alarms: dict[str, Document]) -> None:
+    """What an invocation came to is reported at its end and dated by its start."""
+    parameters = written()["Parameters"]
+    longest = max(
+        int(timeout)
+        for name in ("Timeout", "WorkerTimeout")
+        for timeout in parameters[name]["AllowedValues"]
+    )
+    for name, alarm in alarms.items():
+        if {metric.name for metric in of_alarm(alarm)} & {"Errors", "Duration"}:
+            (statistic,) = [
+                each["MetricStat"] for each in alarm.get("Metrics", ()) if "MetricStat" in each
+            ] or [alarm]
+            assert (alarm["EvaluationPeriods"] - 1) * statistic["Period"] >= longest, name
+            assert alarm["DatapointsToAlarm"] == 1, name
+
+
 @pytest.mark.parametrize("timeout", written()["Parameters"]["WorkerTimeout"]["AllowedValues"])
 def test_a_message_of_a_worker_that_died_raises_no_alarm(timeout: str) -> None:
     """It comes back after the visibility timeout, and has as long again to be done."""
