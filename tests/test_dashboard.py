@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -26,12 +28,29 @@ def deployment() -> Deployment:
 
 
 @pytest.fixture(scope="module")
-def dashboard(deployment: Deployment) -> dict[str, Any]:
+def nested(deployment: Deployment) -> dict[str, Any]:
+    """The properties of the nested stack."""
+    (found,) = deployment.of_type("AWS::CloudFormation::Stack").values()
+    return found
+
+
+@pytest.fixture(scope="module")
+def template(nested: dict[str, Any]) -> dict[str, Any]:
+    """The nested stack's template as it is written."""
+    found: dict[str, Any] = yaml_parse((ROOT / nested["TemplateURL"]).read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def given(deployment: Deployment, nested: dict[str, Any]) -> dict[str, str]:
+    """What the nested stack is given for its parameters."""
+    found: dict[str, str] = Resolver(deployment)(nested["Parameters"])
+    return found
+
+
+@pytest.fixture(scope="module")
+def dashboard(template: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:
     """The properties of the dashboard, as the nested stack makes it of what it is given."""
-    (nested,) = deployment.of_type("AWS::CloudFormation::Stack").values()
-    template = yaml_parse((ROOT / nested["TemplateURL"]).read_text(encoding="utf-8"))
-    given = Resolver(deployment)(nested["Parameters"])
-    assert given.keys() == template["Parameters"].keys()
     resources = SimpleNamespace(resources=template["Resources"], parameters=given)
     found: dict[str, Any] = Resolver(resources)(template["Resources"]["Dashboard"]["Properties"])
     return found
@@ -47,6 +66,27 @@ def widgets(dashboard: dict[str, Any]) -> list[Widget]:
 def shown(widgets: list[Widget]) -> set[Metric]:
     """Return the metrics on the dashboard."""
     return {metric for widget in widgets for metric in of_widget(widget)}
+
+
+def test_the_nested_stack_is_given_what_it_takes(
+    template: dict[str, Any], given: dict[str, str]
+) -> None:
+    """Each of its parameters has a value, within its bounds, and a description."""
+    assert given.keys() == template["Parameters"].keys()
+    for name, parameter in template["Parameters"].items():
+        assert parameter["Description"], name
+        assert len(given[name]) >= parameter.get("MinLength", 1), name
+        assert re.search(parameter.get("AllowedPattern", ""), given[name]), name
+
+
+def test_the_body_is_made_by_functions_that_return_text(template: dict[str, Any]) -> None:
+    """Of lists, Fn::ToJsonString makes null or an error (cfn-language-discussion, 103 and 104)."""
+    body = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::ToJsonString"]
+
+    functions = re.findall(r'"(Ref|Fn::[A-Za-z]+)": ("|.)', json.dumps(body))
+
+    assert set(functions) == {("Ref", '"'), ("Fn::Sub", '"')}
+    assert {each["Type"] for each in template["Parameters"].values()} == {"String"}
 
 
 def test_all_that_the_functions_count_is_shown(
