@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from asyncio import base_events
 from threading import Thread, main_thread
 from typing import Any
 
-import anyio.to_thread
 from mangum.types import ASGI, LambdaContext
 
 from app import background, log, mail
@@ -28,6 +28,13 @@ RECOVERY_SECONDS = 3.0
 """How long init may take for what a killed process left behind; init as a whole has 10 s."""
 
 CLOSE_SECONDS = 1.0
+
+AS_ROOT = base_events._run_until_complete_cb  # type: ignore[attr-defined] # noqa: SLF001
+"""By this callback AnyIO tells the root task, to which it binds its worker threads.
+
+A task has it while ``run_until_complete`` runs it; ours stays the root in between. To have a thread
+started during init would do too, and take longer than all else that is done there.
+"""
 
 
 class Environment:
@@ -61,6 +68,7 @@ class Environment:
         if self._failure is not None:
             self.loop.close()
             raise self._failure
+        self._root.add_done_callback(AS_ROOT)
         # A worker has no response that could leave first.
         respond = "after-tasks" if worker else settings.respond
         self._mode, self._notice = choose(respond, settings, self.loop, self._run_in_thread)
@@ -73,8 +81,6 @@ class Environment:
         try:
             await self.log_store.recover(self.loop.time() + RECOVERY_SECONDS)
             await self.lifespan.start()
-            # AnyIO looks for the root task with its first thread.
-            await anyio.to_thread.run_sync(int)
             if connecting is not None:
                 await connecting
         except BaseException as error:  # noqa: BLE001 - raised by __init__
@@ -134,6 +140,7 @@ class Environment:
             return
         self._closing = True
         self._mode.close()
+        self._root.remove_done_callback(AS_ROOT)
         self.loop.run_until_complete(self.lifespan.stop())
         tasks = asyncio.all_tasks(self.loop)
         for task in tasks:

@@ -5,6 +5,8 @@ builds a model's validator when it is first used if its configuration says ``def
 configuration is inherited: so they are imported while BaseModel's says so. Models of the
 application are built at init as ever, where a mistake in one is seen.
 
+With them FastAPI imports what validates addresses, which only a request with an address needs.
+
 The garbage collector looks through what init makes again and again, which is there to stay.
 """
 
@@ -14,6 +16,8 @@ import gc
 import sys
 
 from pydantic import BaseModel
+
+from handler import lazily
 
 
 def done() -> None:
@@ -27,6 +31,7 @@ if "awslambdaric" in sys.modules:
     gc.disable()
 
 if "fastapi" not in sys.modules:
+    lazily.load("email_validator")
     BaseModel.model_config["defer_build"] = True
     try:
         import fastapi.openapi.models  # noqa: F401

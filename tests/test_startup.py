@@ -1,0 +1,149 @@
+"""Init does what a first answer needs, and puts off the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Cloud
+
+ROOT = Path(__file__).parents[1]
+
+Run = Callable[[str], Any]
+
+
+@pytest.fixture
+def run(cloud: Cloud, tmp_path: Path) -> Run:
+    """Run a program as the runtime client runs a function; return what it makes of ``seen``."""
+
+    def run(program: str) -> Any:
+        start = "import awslambdaric, gc, json, os, sys\nseen = None\n"
+        end = '\nos.write(2, ("\\n" + json.dumps(seen)).encode())\nos._exit(0)'
+        path = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "TMPDIR": str(tmp_path)}
+        ended = subprocess.run(
+            [sys.executable, "-c", start + program + end],
+            env={"PATH": os.environ["PATH"], **cloud.environ, **path},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stderr.splitlines()[-1])
+
+    return run
+
+
+INVOKE = """
+from handler.api import handler
+import events
+class Context:
+    aws_request_id = "r"
+    def get_remaining_time_in_millis(self):
+        return 30_000
+def ask(name):
+    return handler(events.load(name), Context())
+"""
+
+
+def test_the_models_of_openapi_are_built_when_they_are_asked_for(run: Run) -> None:
+    """Not at init; /openapi.json is complete all the same."""
+    before, answer, after = run(
+        f"""{INVOKE}
+from fastapi.openapi.models import OpenAPI
+before = OpenAPI.__pydantic_complete__
+answer = ask("http-api-openapi")
+seen = [before, answer["body"], OpenAPI.__pydantic_complete__]
+"""
+    )
+
+    assert (before, after) == (False, True)
+    assert "/send-notification/{email}" in json.loads(answer)["paths"]
+
+
+def test_models_of_the_application_are_built_at_init(run: Run) -> None:
+    """A mistake in one is an error of init, and no request waits for it."""
+    assert run(
+        f"""{INVOKE}
+from app.files import Wanted
+from pydantic import BaseModel
+class Own(BaseModel):
+    number: int
+seen = [Wanted.__pydantic_complete__, Own.__pydantic_complete__]
+"""
+    ) == [True, True]
+
+
+def test_addresses_are_validated_with_what_is_loaded_then(run: Run) -> None:
+    """A function that gets no address loads nothing for it; a bad one is found all the same."""
+    before, statuses = run(
+        f"""{INVOKE}
+before = "email_validator.syntax" in sys.modules
+seen = [before, [ask(name)["statusCode"] for name in
+    ("http-api-health", "http-api-notification", "invalid/http-api-bad-address")]]
+"""
+    )
+
+    assert before is False
+    assert statuses == [200, 200, 422]
+
+
+def test_garbage_is_collected_after_init(run: Run) -> None:
+    """Not during init, and afterwards not among what init left."""
+    during, after, frozen = run(
+        f"""
+import handler
+during = gc.isenabled()
+{INVOKE}
+seen = [during, gc.isenabled(), gc.get_freeze_count()]
+"""
+    )
+
+    assert (during, after) == (False, True)
+    assert frozen > 10_000
+
+
+def test_what_only_imports_the_package_collects_garbage(run: Run) -> None:
+    """Elsewhere than in a function there is no init whose end would switch it on again."""
+    assert run("del sys.modules['awslambdaric']\nimport handler\nseen = gc.isenabled()") is True
+
+
+def test_a_module_that_cannot_be_loaded_says_why_each_time(tmp_path: Path, run: Run) -> None:
+    """What is wrong with it is raised where it is used, and not hidden the second time."""
+    (tmp_path / "broken.py").write_text("raise RuntimeError('no such luck')")
+
+    assert run(
+        f"""
+from handler import lazily
+sys.path.append({str(tmp_path)!r})
+lazily.load("broken")
+import broken
+seen = []
+for _ in range(2):
+    try:
+        broken.anything
+    except RuntimeError as error:
+        seen.append(str(error))
+"""
+    ) == ["no such luck", "no such luck"]
+
+
+def test_a_first_answer_needs_no_boto3_and_no_thread(run: Run) -> None:
+    """Neither AWS's SDK nor AnyIO's threads are there before something needs them."""
+    loaded, threads = run(
+        f"""{INVOKE}
+import threading
+ask("http-api-health")
+names = [thread.name for thread in threading.enumerate()]
+seen = [[name for name in ("boto3", "botocore.client", "anyio._backends._asyncio")
+    if name in sys.modules], [name for name in names if "AnyIO" in name]]
+"""
+    )
+
+    assert (loaded, threads) == ([], [])
