@@ -111,13 +111,13 @@ def test_mangum_tells_sources_apart_and_formats_their_answers() -> None:
 
 def test_a_plain_endpoint_costs_no_new_thread_after_the_first(make_handler: MakeHandler) -> None:
     """AnyIO keeps its worker threads as long as the root task, which is the environment's."""
-    threads: set[int | None] = set()
+    threads: set[threading.Thread] = set()  # not their ids, which are used again
     app = FastAPI()
 
     @app.get("/")
     def endpoint(tasks: BackgroundTasks) -> None:
-        threads.add(threading.current_thread().ident)
-        tasks.add_task(lambda: threads.add(threading.current_thread().ident))
+        threads.add(threading.current_thread())
+        tasks.add_task(lambda: threads.add(threading.current_thread()))
 
     handler = make_handler(app)
     for _ in range(20):
