@@ -57,7 +57,8 @@ class Invocation:
 
     def start(self, work: Work) -> None:
         """Begin to serve; on the loop's thread, or before it runs."""
-        self.task = self._loop.create_task(self._serve(work))
+        # Not by the loop's create_task, which is for what the application starts.
+        self.task = asyncio.Task(self._serve(work), loop=self._loop)
 
     async def _serve(self, work: Work) -> None:
         """Run the work to the end of its tasks, then finish the invocation."""
