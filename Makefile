@@ -3,9 +3,11 @@
 PYTHON ?= python3
 PORT ?= 3000
 ARCHITECTURE ?= arm64
+# Processes that share the tests: one per processor.
+WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test bench check lint build requirements
+.PHONY: help run run-sam serve test test-sam bench check lint build requirements
 
 help: ## Show this list
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,11 +36,17 @@ help: ## Show this list
 run: .venv ## Run the whole application on this machine (PORT=3000, ARGS="--respond before-tasks")
 	@exec .venv/bin/python -m local --port $(PORT) $(ARGS)
 
+run-sam: .venv ## Run the same with the API in Lambda's image, by `sam local start-api` (needs Docker)
+	@exec .venv/bin/python -m local.sam --port $(PORT) $(ARGS)
+
 serve: .venv ## Run the routes alone under uvicorn, with the log on stdout
 	@exec .venv/bin/uvicorn app.main:app --reload --port $(PORT)
 
-test: .venv ## Run the tests
-	.venv/bin/python -m pytest $(ARGS)
+test: .venv ## Run the tests, but for those that need Docker
+	.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-sam: .venv ## Run the build in Lambda's image, by `sam local` (needs Docker, without which it is skipped)
+	.venv/bin/python -m pytest -m sam -n $(WORKERS) --dist loadgroup $(ARGS) tests/test_sam_local.py
 
 # checkov passes what it cannot parse: cfn-lint comes first. Neither it nor the others need a network. The region is for
 # sam alone, which wants one.

@@ -1,4 +1,4 @@
-"""moto's server in a process of its own: S3, SQS and CloudFormation on the loopback address.
+"""moto's server in a process of its own: S3, SQS and CloudFormation on this machine.
 
 A process, because moto's requests would otherwise take turns with the HTTP front's; and because
 the two can then be imported at the same time.
@@ -18,14 +18,18 @@ REGION = "us-east-1"
 class MotoServer:
     """moto's server for as long as the `with` block lasts."""
 
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        """`host` is the address of this machine that it listens on."""
+        self._host = host
+
     def __enter__(self) -> Self:
         """Start the process; `endpoint` waits until it listens."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "local.aws"],
+        self._process = subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-m", "local.aws", self._host],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=_without_settings(),
+            env=without_settings(),
             start_new_session=True,  # Ctrl-C in a terminal is for the parent alone
         )
         return self
@@ -60,22 +64,25 @@ class MotoServer:
         }
 
 
-def _without_settings() -> dict[str, str]:
-    # moto uses boto3 itself, and stumbles over a profile or a file that is not in order.
+def without_settings() -> dict[str, str]:
+    """Return this process' environment without its user's settings for the real AWS.
+
+    Whatever uses boto3, as moto and SAM CLI do, stumbles over a profile that is not in order.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return kept | {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 
 
-def _serve() -> None:
+def _serve(host: str) -> None:
     # Should anybody create a function in it, moto would run it in Docker.
     os.environ["DOCKER_HOST"] = "unix:///dev/null"
     # Slow, and of no use to the parent.
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer  # noqa: PLC0415
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server = ThreadedMotoServer(host, 0, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
+    _, port = server.get_host_and_port()
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.write(f"http://{host}:{port}\n")
         sys.stdout.flush()
@@ -84,4 +91,4 @@ def _serve() -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(sys.argv[1])

@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +19,36 @@ from moto.server import ThreadedMotoServer
 
 from local.runtime import Runtime
 
+# So that what their assertions compare is shown when one fails.
+pytest.register_assert_rewrite("expectations")
+
 ROOT = Path(__file__).parent.parent
 REGION = "eu-central-1"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a machine that has Docker, such as CI's, not pass by skipping what needs it."""
+    parser.addoption(
+        "--require-docker",
+        action="store_true",
+        help="fail where sam local cannot run, instead of skipping its tests",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start what takes longest first: no worker is then left with it when the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Have captured output be text that pytest-xdist can send, though tests log half characters."""
+    report = yield
+    report.sections = [
+        (name, content.encode(errors="backslashreplace").decode())
+        for name, content in report.sections
+    ]
+    return report
 
 
 @dataclass

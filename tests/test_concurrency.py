@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from conftest import Cloud
 from function import ask
 
 from local.runtime import Runtime
+
+pytestmark = pytest.mark.long
 
 REQUESTS, CONCURRENCY = 500, 20
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sources
 from conftest import Cloud, Context
+from expectations import SERVED, TURNED_AWAY, assert_served, assert_turned_away, recorded
 from fastapi import FastAPI, Request
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -32,75 +33,13 @@ from app.log import logger
 Handler = Callable[[Any, Any], dict[str, Any]]
 MakeHandler = Callable[..., Handler]
 
-SENT = {"message": "Message sent"}
-SERVED = [name for name in events.names() if "/" not in name]
-REFUSED_REQUESTS = events.names("invalid/")
-
-STANDARD = [
-    "found query: spring",
-    "message to jane@example.com",
-    "notification for jane@example.com: Your order has shipped",
-]
-# The records of an event whose name says that it differs from the standard ones.
-RECORDS = {
-    "http-api-notification-plain": ["message to jane@example.com"],
-    "http-api-notification-encoded-path": [
-        "found query: 50% off & more",
-        "message to jane+news@example.com",
-        "notification for jane+news@example.com: a+b c",
-    ],
-    "http-api-notification-non-ascii-path": [
-        "found query: grüße 🌸",
-        "message to jörg@example.com",
-        "notification for jörg@example.com: 你好",
-    ],
-    "alb-notification-encoded-path": [
-        "found query: grüße & mehr",
-        "message to jörg+news@example.com",
-    ],
-    "rest-api-notification-encoded-path": [
-        "found query: grüße & mehr",
-        "message to jörg+news@example.com",
-    ],
-    "function-url-notification-encoded-path": [
-        "found query: spring",
-        "message to jörg+news@example.com",
-        "notification for jörg+news@example.com: Your order has shipped",
-    ],
-    # FastAPI takes the last of repeated keys.
-    "alb-multi-value-notification": ["found query: second", *STANDARD[1:]],
-    "http-api-notification-repeated-query": ["found query: second", *STANDARD[1:]],
-    "rest-api-notification-repeated-query": ["found query: second", *STANDARD[1:]],
-}
-STATUS = {
-    "bad-base64-body": 400,
-    "unknown-path": 404,
-    "wrong-method": 405,
-    "bad-address": 422,
-    "long-query": 422,
-}
-
-
-def recorded(name: str) -> list[str]:
-    """Return the messages that an event of the application's routes leads to."""
-    if "notification" in name:
-        return RECORDS.get(name, STANDARD)
-    return []
-
 
 @pytest.mark.parametrize("name", SERVED)
 def test_an_event_is_answered_with_200(handler: Handler, name: str) -> None:
     """Each event at the top of events/ gets the answer of its route."""
     answer = handler(events.load(name), Context())
 
-    assert answer["statusCode"] == 200
-    if name.endswith("-docs"):
-        assert b"openapi.json" in sources.body(answer)
-    elif name.endswith("-openapi"):
-        assert "/send-notification/{email}" in json.loads(sources.body(answer))["paths"]
-    else:
-        expected = {"status": "ok"} if name.endswith("-health") else SENT
-        assert json.loads(sources.body(answer)) == expected
+    assert_served(name, answer)
 
 
 @pytest.mark.parametrize("name", [name for name in SERVED if recorded(name)])
@@ -128,19 +67,15 @@ def test_an_event_that_logs_nothing_makes_no_object(
     assert cloud.objects(context.aws_request_id) == []
 
 
-@pytest.mark.parametrize("name", REFUSED_REQUESTS)
+@pytest.mark.parametrize("name", TURNED_AWAY)
 def test_a_bad_request_is_answered_with_4xx(handler: Handler, name: str) -> None:
     """Each event of events/invalid/ gets a status that says what is wrong, and a JSON detail."""
-    status = next(status for case, status in STATUS.items() if name.endswith(case))
-
     answer = handler(events.load(name), Context())
 
-    assert answer["statusCode"] == status
-    assert json.loads(sources.body(answer))["detail"]
-    assert sources.header(answer, "content-type")[0].startswith("application/json")
+    assert_turned_away(name, answer)
 
 
-@pytest.mark.parametrize("name", [n for n in REFUSED_REQUESTS if n.endswith("base64-body")])
+@pytest.mark.parametrize("name", [n for n in TURNED_AWAY if n.endswith("base64-body")])
 def test_a_body_that_is_not_its_base64_is_recorded(
     handler: Handler, cloud: Cloud, name: str
 ) -> None:
@@ -155,7 +90,7 @@ def test_a_body_that_is_not_its_base64_is_recorded(
     assert record["message"].startswith("400: the body is not what it claims to be")
 
 
-@pytest.mark.parametrize("name", [n for n in REFUSED_REQUESTS if not n.endswith("base64-body")])
+@pytest.mark.parametrize("name", [n for n in TURNED_AWAY if not n.endswith("base64-body")])
 def test_a_refusal_of_the_application_logs_nothing(
     handler: Handler, cloud: Cloud, name: str
 ) -> None:

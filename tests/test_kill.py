@@ -10,6 +10,8 @@ from function import ask
 
 from local.runtime import FunctionError, Runtime
 
+pytestmark = pytest.mark.long
+
 MakeRuntime = Callable[..., Runtime]
 RECORDS = 10
 

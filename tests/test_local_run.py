@@ -1,6 +1,7 @@
 """`make run`, as a person sees it: one command, the address, the log, and a clean end."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -15,25 +16,28 @@ from queue import Empty, Queue
 import httpx
 import pytest
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent
 PROMPT = 60.0  # seconds, for a machine that is busy with other things
 
 
 class Run:
-    """`python -m local` in a process, and what it prints."""
+    """`python -m local`, or another module of it, in a process, and what it prints."""
 
-    def __init__(self, *arguments: str) -> None:
-        """Start it on a free port."""
+    def __init__(self, *arguments: str, module: str = "local", prompt: float = PROMPT) -> None:
+        """Start it on a free port; each line has to come within `prompt` seconds."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             self.port = server.getsockname()[1]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "local", "--port", str(self.port), *arguments],
+            [sys.executable, "-m", module, "--port", str(self.port), *arguments],
             cwd=ROOT,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+        self._prompt = prompt
         self._lines: Queue[str] = Queue()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -58,7 +62,7 @@ class Run:
         """Return the match in the first line from here on that has one."""
         while True:
             try:
-                line = self._lines.get(timeout=PROMPT)
+                line = self._lines.get(timeout=self._prompt)
             except Empty:
                 line = "(too late)"
             if line in ("(the end)", "(too late)"):
@@ -209,6 +213,22 @@ def test_a_port_in_use_is_one_clear_line() -> None:
     assert f"127.0.0.1:{port}" in line
     assert "--port" in line
     assert ended.stdout == ""
+
+
+def test_no_docker_is_one_clear_line() -> None:
+    """`make run-sam` says what it misses, on standard error."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "local.sam", "--port", "0"],
+        cwd=ROOT,
+        env={**os.environ, "DOCKER_HOST": "unix:///dev/null"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PROMPT,
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("cannot run without Docker: ")
 
 
 def test_nobodys_own_settings_get_in_the_way(

@@ -17,6 +17,8 @@ from local.aws import MotoServer
 from local.clients import client_for
 from package.build import MACHINES, PYTHON_VERSION, find_interpreter
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[1]
 MEGABYTE = 1_000_000
 

@@ -8,24 +8,13 @@ from typing import Any
 
 import pytest
 from conftest import Cloud, Context
+from expectations import REFUSED, assert_refused
 
 import events
 from handler.errors import UnsupportedEvent
 
 Handler = Callable[[Any, Any], dict[str, Any]]
 
-REFUSED = events.names("refused/")
-LOOKS_LIKE = {
-    "empty": "an empty object",
-    "null": "NoneType (None)",
-    "eventbridge": "an EventBridge event",
-    "s3": "an S3 notification",
-    "sns": "an SNS notification",
-    "sqs": "an SQS batch",
-    "authorizer": "an API Gateway authorizer request",
-    "vpc-lattice": "a VPC Lattice request",
-    "websocket": "a WebSocket event of API Gateway",
-}
 ODD: list[tuple[Any, str]] = [
     ([], "list ([])"),
     ([{"httpMethod": "GET"}], "list ([{'httpMethod': 'GET'}])"),
@@ -64,9 +53,7 @@ def refusal(handler: Handler, event: Any) -> str:
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_refusal_names_what_the_event_looks_like(handler: Handler, name: str) -> None:
     """The error for each event of events/refused/ names its source."""
-    looks_like = next(text for case, text in LOOKS_LIKE.items() if case in name)
-
-    assert refusal(handler, events.load(name)).endswith(f"; this event is {looks_like}")
+    assert_refused(name, refusal(handler, events.load(name)))
 
 
 @pytest.mark.parametrize(("event", "looks_like"), ODD, ids=[repr(event) for event, _ in ODD])

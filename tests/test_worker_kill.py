@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import durables
+import pytest
 from conftest import REGION, Cloud, Context
 from queueing import ids, post
 
 from local.event_source_mapping import Batch, EventSourceMapping
+
+pytestmark = pytest.mark.long
 
 TASKS, KILLS = 200, 50
 TIMEOUT = 3
