@@ -57,8 +57,15 @@ def _run(port: int, terminal: Terminal, stop: threading.Event) -> int:
     with sandbox() as box:
         terminal.say("Building for Lambda ...")
         template = box.template(sam_cli.build(BUILD, without_settings()), "local.yaml")
-        # Not EAGER, which would start a container of the worker too.
-        command = sam_cli.local("start-api", template, f"--port={port}", "--warm-containers=LAZY")
+        command = sam_cli.local(
+            "start-api",
+            template,
+            f"--port={port}",
+            # Not EAGER, which would start a container of the worker too.
+            "--warm-containers=LAZY",
+            # It knows no JWT authorizers, nor that AWS::NoValue is none.
+            "--disable-authorizer",
+        )
         with _worker(box, terminal):
             # A session of its own, because Ctrl-C in a terminal is for this process alone.
             process = subprocess.Popen(  # noqa: S603 - our own arguments

@@ -13,6 +13,14 @@ from local.docker import architecture
 ROOT = Path(__file__).parent.parent
 _SAM = str(Path(sys.executable).with_name("sam"))
 
+# What an HTTP API does unasked, `sam local start-api` does only for the media types of a REST API:
+# hand on a body that is not text (samcli/local/apigw/event_constructor.py). So there is one,
+# without routes.
+_BINARY_BODIES = {
+    "Type": "AWS::ApiGateway::RestApi",
+    "Properties": {"Body": {"swagger": "2.0", "paths": {}}, "BinaryMediaTypes": ["*/*"]},
+}
+
 
 class BuildFailed(Exception):
     """`sam build` did not succeed; the message is all that it printed."""
@@ -34,7 +42,7 @@ def build(folder: Path, environ: Mapping[str, str]) -> Path:
     return folder / "template.yaml"
 
 
-def with_variables(template: Path, name: str, variables: Mapping[str, Mapping[str, str]]) -> Path:
+def adapt(template: Path, name: str, variables: Mapping[str, Mapping[str, str]]) -> Path:
     """Write a copy of a built template as `name` beside it, with each function's variables.
 
     `sam local --env-vars` cannot do that: it changes variables that the template declares, and no
@@ -43,6 +51,7 @@ def with_variables(template: Path, name: str, variables: Mapping[str, Mapping[st
     document = yaml_parse(template.read_text(encoding="utf-8"))
     for function, values in variables.items():
         document["Resources"][function]["Properties"]["Environment"] = {"Variables": dict(values)}
+    document["Resources"]["BinaryBodies"] = _BINARY_BODIES
     copy = template.with_name(name)
     copy.write_text(yaml_dump(document), encoding="utf-8")
     return copy

@@ -36,7 +36,7 @@ class Sandbox:
         """Write a copy of a built template as `name`, whose functions use what is here."""
         functions = self.stack.functions.items()
         variables = {key: {**each.environ, **self._in_containers} for key, each in functions}
-        return sam_cli.with_variables(built, name, variables)
+        return sam_cli.adapt(built, name, variables)
 
 
 @contextmanager
