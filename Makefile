@@ -46,7 +46,7 @@ test: .venv ## Run the tests, but for those that need Docker
 	.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-sam: .venv ## Run the build in Lambda's image, by `sam local` (needs Docker, without which it is skipped)
-	.venv/bin/python -m pytest -m sam -n $(WORKERS) --dist loadgroup $(ARGS) tests/test_sam_local.py
+	.venv/bin/python -m pytest -m sam -n $(WORKERS) --dist worksteal $(ARGS) tests/test_sam_local.py
 
 # checkov passes what it cannot parse: cfn-lint comes first. Neither it nor the others need a network. The region is for
 # sam alone, which wants one.

@@ -44,7 +44,7 @@ class Process:
     async def _spawn(self, address: str) -> asyncio.subprocess.Process:
         log_stream = time.strftime("%Y/%m/%d/[$LATEST]") + self._tmpdir.name
         return await asyncio.create_subprocess_exec(
-            *_with_parent(),
+            *with_parent(),
             *(sys.executable, "-m", "awslambdaric", self._function.handler),
             cwd=self._function.cwd,
             env=self._function.process_environ(address, self._tmpdir, log_stream),
@@ -139,8 +139,11 @@ def _state(pid: int) -> str:
         return "S"  # gone, or not Linux: nothing to wait for
 
 
-def _with_parent() -> list[str]:
-    # However this program ends, SIGKILL too, the kernel then kills what it started. (Frozen
-    # processes would otherwise stay for good.) Linux only, and only where util-linux is.
+def with_parent(signal_name: str = "KILL") -> list[str]:
+    """Return what goes before a command line, to have it end with this program.
+
+    However this program ends, SIGKILL too, the kernel then signals what it started. (Frozen
+    processes would otherwise stay for good.) Linux only, and only where util-linux is.
+    """
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
+    return [setpriv, "--pdeathsig", signal_name] if setpriv else []

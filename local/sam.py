@@ -18,6 +18,7 @@ from local.docker import NoDocker
 from local.event_source_mapping import Batch, EventSourceMapping
 from local.http_server import bind
 from local.log_reader import LogReader
+from local.process import with_parent
 from local.runtime import Runtime
 from local.sandbox import Sandbox, sandbox
 from local.signals import on_signal
@@ -33,7 +34,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run until SIGINT, SIGTERM or SIGHUP, or until SAM CLI ends; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m local.sam", description=__doc__)
     parser.add_argument("--port", type=int, default=3000, help="default: 3000")
-    port = parser.parse_args(argv).port
+    parser.add_argument(
+        "--build-dir", type=Path, default=BUILD, help="where to build; default: .aws-sam/local"
+    )
+    options = parser.parse_args(argv)
+    port = options.port
     try:
         bind(port).close()
     except OSError as error:
@@ -41,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     stop = threading.Event()
     on_signal(stop.set)
     try:
-        return _run(port, Terminal(verbose=False), stop)
+        return _run(port, options.build_dir, Terminal(verbose=False), stop)
     except NoDocker as error:
         return _complain(f"cannot run without Docker: {error}")
     except sam_cli.BuildFailed as error:
@@ -53,10 +58,10 @@ def _complain(message: str) -> int:
     return 1
 
 
-def _run(port: int, terminal: Terminal, stop: threading.Event) -> int:
+def _run(port: int, folder: Path, terminal: Terminal, stop: threading.Event) -> int:
     with sandbox() as box:
         terminal.say("Building for Lambda ...")
-        template = box.template(sam_cli.build(BUILD, without_settings()), "local.yaml")
+        template = box.template(sam_cli.build(folder, without_settings()), "local.yaml")
         command = sam_cli.local(
             "start-api",
             template,
@@ -67,9 +72,10 @@ def _run(port: int, terminal: Terminal, stop: threading.Event) -> int:
             "--disable-authorizer",
         )
         with _worker(box, terminal):
-            # A session of its own, because Ctrl-C in a terminal is for this process alone.
             process = subprocess.Popen(  # noqa: S603 - our own arguments
-                command, env=box.sam_environ, start_new_session=True
+                [*with_parent("TERM"), *command],  # it has containers to remove
+                env=box.sam_environ,
+                start_new_session=True,  # Ctrl-C in a terminal is for this process alone
             )
             _show(port, box, terminal, process, stop)
             process.terminate()

@@ -8,11 +8,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import shutil
 import signal
 import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,6 @@ from local.aws import REGION, without_settings
 from local.clients import client_for
 from local.docker import NoDocker, architecture, docker, provide, storage_driver
 from local.log_reader import LogReader
-from local.sam import BUILD
 from local.sam_cli import build, local
 from local.sandbox import Sandbox, sandbox
 from package.build import PYTHON_VERSION
@@ -50,8 +51,6 @@ PROMPT = 120.0  # seconds: a first start puts SAM's emulator into the image
 # Neither text nor valid in any encoding of text.
 BINARY = bytes(range(256)) * 64
 ANYONE = {"AWS_REGION": REGION, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-
-in_one_worker = pytest.mark.xdist_group
 
 
 @pytest.fixture(scope="session")
@@ -188,7 +187,6 @@ def lambda_client(template: Path, environ: dict[str, str]) -> Iterator[Any]:
     process.stderr.close()
 
 
-@in_one_worker("start-lambda")
 @pytest.mark.parametrize("name", EVENTS)
 def test_sam_local_start_lambda(
     lambda_client: Any, check: Callable[[str, Callable[[], Any]], None], name: str
@@ -206,8 +204,9 @@ def test_sam_local_start_lambda(
 class Api(Run):
     """`make run-sam`, where it serves, and where its log is."""
 
-    def __init__(self) -> None:
-        super().__init__(module="local.sam", prompt=PROMPT)
+    def __init__(self, folder: Path) -> None:
+        super().__init__("--build-dir", str(folder), module="local.sam", prompt=PROMPT)
+        self._folder = folder
         self.bucket, endpoint = self.until(
             r"the log is in (\S+) at (http://[^\s/]+:\d+)\."
         ).groups()
@@ -218,6 +217,10 @@ class Api(Run):
         url = f"http://127.0.0.1:{self.port}{target}"
         return httpx.request(method, url, timeout=PROMPT, trust_env=False, **options)
 
+    def containers(self) -> list[str]:
+        """Return the containers that have its build."""
+        return docker("ps", "--quiet", "--filter", f"volume={self._folder / 'ApiFunction'}").split()
+
     def read(self, key: str) -> bytes:
         """Return an object's content."""
         content: bytes = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
@@ -225,16 +228,24 @@ class Api(Run):
 
 
 @pytest.fixture(scope="module")
-def api(engine: str) -> Iterator[Api]:
-    """The project, built and served by `sam local start-api`."""
-    api = Api()
-    yield api
-    assert api.end(signal.SIGTERM)[0] == 0
-    # Nothing is left of it, containers included.
-    assert docker("ps", "--quiet", "--filter", f"volume={BUILD / 'ApiFunction'}") == ""
+def start(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Api]]:
+    """A factory of them, each with a build of its own."""
+    with ExitStack() as stack:
+
+        def start() -> Api:
+            api = Api(tmp_path_factory.mktemp("build"))
+            stack.callback(lambda: api.process.poll() is None and api.end(signal.SIGTERM))
+            return api
+
+        yield start
 
 
-@in_one_worker("start-api")
+@pytest.fixture(scope="module")
+def api(start: Callable[[], Api]) -> Api:
+    """One that the tests share."""
+    return start()
+
+
 def test_the_documented_example_is_served_and_its_records_are_in_s3(api: Api) -> None:
     """The answer is the documented one; both records are in one object of JSON lines."""
     answer = api.send("POST", "/send-notification/ada@example.com?q=lambda")
@@ -249,7 +260,6 @@ def test_the_documented_example_is_served_and_its_records_are_in_s3(api: Api) ->
     assert {record["request_id"] for record in records} == {key.split("Z-")[1][: -len(".jsonl")]}
 
 
-@in_one_worker("start-api")
 @pytest.mark.parametrize(
     ("method", "target", "status"),
     [
@@ -265,7 +275,6 @@ def test_each_status_is_the_application_s(api: Api, method: str, target: str, st
     assert api.send(method, target).status_code == status
 
 
-@in_one_worker("start-api")
 def test_a_binary_file_is_accepted_and_summarised(api: Api) -> None:
     """The upload arrives byte by byte; its task is in the ledger with the 202, and is run."""
     answer = api.send("POST", "/files", files={"file": ("a.bin", BINARY)})
@@ -278,3 +287,26 @@ def test_a_binary_file_is_accepted_and_summarised(api: Api) -> None:
     api.until(rf"^task {task_id} app\.files\.summarise SUCCEEDED")
     status = api.send("GET", f"/tasks/{task_id}").json()
     assert status["result"]["sha256"] == hashlib.sha256(BINARY).hexdigest()
+
+
+def none_left(api: Api) -> bool:
+    """Return whether its containers have gone, within half a minute."""
+    pause = threading.Event()
+    return not all(api.containers() and not pause.wait(0.1) for _ in range(300))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_ends_it_with_its_containers(
+    start: Callable[[], Api], number: signal.Signals
+) -> None:
+    """After SIGTERM (or Ctrl-C) no container is left, and not even after SIGKILL."""
+    if number is signal.SIGKILL and not shutil.which("setpriv"):
+        pytest.skip("what asks the kernel to end SAM CLI too is missing")
+    api = start()
+    assert api.send("GET", "/health").status_code == 200
+    assert api.containers()
+
+    status, _ = api.end(number)
+
+    assert status == (0 if number is signal.SIGTERM else -number)
+    assert none_left(api)
