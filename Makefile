@@ -58,8 +58,8 @@ lint: .venv .venv/checkov/installed ## Run ruff, mypy, cfn-lint, sam validate an
 	SAM_CLI_TELEMETRY=0 .venv/bin/sam validate --lint --template template.yaml --region eu-central-1
 	.venv/checkov/bin/checkov --quiet --compact --skip-download --framework cloudformation --file template.yaml dashboard.yaml
 
-bench: .venv/bench ## Measure how long a client waits, side by side with Mangum alone
-	.venv/bin/python -m benchmarks.respond_first $(ARGS)
+bench: .venv/bench ## Measure, side by side with peers (ARGS="--only cold,warm --quick --write")
+	.venv/bin/python -m benchmarks $(ARGS)
 
 check: lint test ## Run what CI runs
 

@@ -1,0 +1,76 @@
+"""What the way to S3 costs in a cold start: ours, and boto3's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+from benchmarks.processes import ROOT, on, reserved_core
+from benchmarks.results import Table
+
+WALL, CPU = "wall ms", "CPU ms"
+
+OURS, BOTO3 = "afterword's log, its store", "boto3 and an S3 client"
+PATHS = {
+    BOTO3: "import boto3; boto3.client('s3')",
+    OURS: """
+import app.log
+from handler.log_store import LogStore
+from handler.settings import Settings
+from handler.store import Store
+LogStore(Store(Settings.from_environ(os.environ)), "log/")
+""",
+}
+# What every FastAPI function on Lambda has imported anyway does not count.
+MEASURE = """
+import json, os, time
+import awslambdaric.bootstrap, fastapi, mangum
+wall, cpu = time.perf_counter(), time.process_time()
+{path}
+print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]))
+"""
+
+
+def cold(runs: int) -> Table:
+    """Measure both in fresh processes."""
+    table = Table(
+        "Log path in a cold start",
+        BOTO3,
+        [f"{runs} fresh processes each, in turn, which have awslambdaric, FastAPI and Mangum."],
+    )
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder, reserved_core() as core:
+        environ = {
+            "PATH": os.environ.get("PATH", ""),
+            "PYTHONPATH": str(ROOT),
+            "TMPDIR": folder,
+            "BUCKET": "benchmark",
+            "AWS_REGION": "eu-central-1",
+            "AWS_DEFAULT_REGION": "eu-central-1",
+            "AWS_ACCESS_KEY_ID": "benchmark",
+            "AWS_SECRET_ACCESS_KEY": "benchmark",
+        }
+        for _ in range(runs):
+            for row, path in PATHS.items():
+                wall, cpu = _run(path, environ, core)
+                table.add(row, WALL, wall * 1000)
+                table.add(row, CPU, cpu * 1000)
+    return table
+
+
+def _run(path: str, environ: dict[str, str], core: int) -> tuple[float, float]:
+    with on(core):
+        process = subprocess.Popen(  # noqa: S603 - our own
+            [sys.executable, "-c", MEASURE.format(path=path)],
+            env=environ,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    output, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{path!r} failed: see its message above")
+    wall, cpu = json.loads(output)
+    return wall, cpu
