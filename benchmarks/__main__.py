@@ -16,7 +16,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import bytecode, cold, log_path, report, response, s3, warm
+from benchmarks import (
+    bytecode,
+    cold,
+    endurance,
+    instructions,
+    log_path,
+    report,
+    response,
+    s3,
+    size,
+    warm,
+)
 from benchmarks.results import Table
 
 FOLDER = Path(__file__).parent
@@ -54,6 +65,12 @@ GROUPS: dict[str, dict[str, Measurement]] = {
         "connections": _times(s3.connections, 100, 20),
         "puts": _times(s3.puts, 10, 3),
     },
+    "endurance": {
+        "endurance": _times(endurance.long_life, 20_000, 2_000),
+        "concurrency": _times(endurance.concurrency, 5, 2),
+    },
+    "instructions": {"instructions": lambda _: instructions.table()},
+    "size": {"size": lambda _: size.artifact()},
 }
 
 

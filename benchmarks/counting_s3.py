@@ -32,6 +32,7 @@ class CountingS3:
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.latency = 0.0
+        self.open: set[asyncio.Transport] = set()
         self._counts = Counts()
         self._context = context
         self._loop = asyncio.new_event_loop()
@@ -45,9 +46,11 @@ class CountingS3:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End."""
+        """End, with every connection."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
 
     async def _listen(self) -> int:
         listener = bind(0)
@@ -56,6 +59,12 @@ class CountingS3:
         )
         port: int = listener.getsockname()[1]
         return port
+
+    async def _close(self) -> None:
+        self._server.close()
+        for connection in list(self.open):
+            connection.abort()
+        await asyncio.sleep(0)  # what is aborted is closed by the loop, when it comes to it
 
     @property
     def environ(self) -> dict[str, str]:
@@ -93,7 +102,11 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101
         self._transport = transport
+        self._s3.open.add(transport)
         self._s3.count(connections=1)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._s3.open.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._http.receive_data(data)

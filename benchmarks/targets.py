@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks import cold, log_path, peers, response, s3, warm
+from benchmarks import cold, endurance, log_path, peers, response, s3, warm
 from benchmarks.results import Results
 
 AFTER, SAME = peers.AFTER.name, peers.SAME_APP.name
@@ -87,6 +87,28 @@ def _not_at_init(results: Results) -> float:
     return table.median(SAME, s3.CONNECTIONS) - table.median(SAME, s3.AT_INIT)
 
 
+def _growth(column: str) -> Callable[[Results], float]:
+    def growth(results: Results) -> float:
+        table = results["endurance"]
+        return max(
+            table.median(endurance.row(peer, end=True), column)
+            - table.median(endurance.row(peer, end=False), column)
+            for peer in endurance.FUNCTIONS
+        )
+
+    return growth
+
+
+def _resident(results: Results) -> float:
+    table = results["endurance"]
+    return max(
+        table.ratio(
+            endurance.row(peer, end=True), endurance.row(peer, end=False), endurance.RESIDENT
+        )
+        for peer in endurance.FUNCTIONS
+    )
+
+
 TARGETS = (
     Target("cold start, of FastAPI + Mangum, CPU", 1.00, _cold(MANGUM, cold.CPU)),
     Target("cold start, of FastAPI + Mangum, wall", 1.00, _cold(MANGUM, cold.WALL)),
@@ -130,4 +152,7 @@ TARGETS = (
         0.52,
         _cold(peers.OBSERVED.name, cold.MEMORY),
     ),
+    Target("RSS at the end, of that after 2,000 invocations", 1.02, _resident),
+    Target("threads more at the end", 0, _growth(endurance.THREADS)),
+    Target("open files more at the end", 0, _growth(endurance.FILES)),
 )
