@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.counting_s3 import CountingS3
@@ -39,7 +40,7 @@ def compiled(source):
 files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
 sources = {file for file in files if file and file.endswith(".py")}
 with open(sys.argv[2], "w") as file:
-    json.dump([len(sources), sorted(each for each in sources if not compiled(each))], file)
+    json.dump(sorted(each for each in sources if not compiled(each)), file)
 os._exit(0)
 """
 
@@ -58,33 +59,32 @@ def compile_all() -> None:
         compileall.compile_dir(folder, quiet=2, workers=0)
 
 
-def verify(folder: Path) -> dict[str, int]:
-    """Return how many compiled modules each peer has imported at the end of init.
-
-    Raises NotCompiled. ``folder`` is for temporary files.
-    """
+def verify_all(folder: Path) -> None:
+    """Raise NotCompiled when a peer is not. ``folder`` is for temporary files."""
     with CountingS3() as s3:
-        return {peer.name: _verify(peer, s3.environ, folder) for peer in ALL}
+        for peer in ALL:
+            verify(peer, s3.environ | {"PYTHONPATH": str(ROOT)}, folder)
 
 
-def _verify(peer: Peer, environ: dict[str, str], folder: Path) -> int:
+def verify(peer: Peer, environ: Mapping[str, str], folder: Path) -> None:
+    """Raise NotCompiled when a module that is imported at the end of init has no bytecode."""
     answer = folder / "modules.json"
-    environ = {
-        "PATH": os.environ.get("PATH", ""),
-        **environ,
-        **peer.environ,
-        "PYTHONPATH": str(ROOT),
-        "TMPDIR": str(folder),
-    }
-    command = [sys.executable, "-c", LIST, peer.handler, str(answer)]
     process = subprocess.Popen(  # noqa: S603 - our own
-        command, env=environ, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True
+        [sys.executable, "-B", "-c", LIST, peer.handler, str(answer)],
+        env={
+            "PATH": os.environ.get("PATH", ""),
+            **environ,
+            **peer.environ,
+            "TMPDIR": str(folder),
+        },
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )
     code = process.wait()
     end_group(process)
     if code:
         raise RuntimeError(f"{peer.handler} cannot be imported: see its message above")
-    number, missing = json.loads(answer.read_text(encoding="utf-8"))
+    missing = json.loads(answer.read_text(encoding="utf-8"))
     if missing:
         raise NotCompiled(f"{peer.name}: without bytecode: {', '.join(missing)}")
-    return int(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import re
 import time
@@ -29,7 +30,8 @@ def family(pid: int) -> list[int]:
     """Return a process and its descendants."""
     children: list[int] = []
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        children += map(int, (thread / "children").read_text().split())
+        with contextlib.suppress(FileNotFoundError):  # it has ended since it was listed
+            children += map(int, (thread / "children").read_text().split())
     return [pid, *(each for child in children for each in family(child))]
 
 

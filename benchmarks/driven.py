@@ -86,6 +86,11 @@ class Driven:
         self._process.communicate()
         self._tmpdir.cleanup()
 
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
     def run(self, event: dict[str, Any], count: int) -> Batch:
         """Call the handler ``count`` times; raises RuntimeError when an answer is not a 200."""
         stdin, stdout = cast("IO[str]", self._process.stdin), cast("IO[str]", self._process.stdout)

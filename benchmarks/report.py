@@ -40,6 +40,7 @@ def markdown(results: Results, on: dict[str, str]) -> str:
     """Return the targets, then each table."""
     parts = ["# Measurements", ", ".join(f"{name} {value}" for name, value in on.items())]
     parts += ["Medians, with the quartiles in parentheses. *x* is the ratio to the reference row."]
+    parts += ["![The main figures](results.svg)"]
     parts += ["\n".join(_targets(results))]
     parts += ["\n".join(_table(table)) for table in results.values()]
     return "\n\n".join(parts) + "\n"
