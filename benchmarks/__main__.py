@@ -81,13 +81,16 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--only", default=",".join(GROUPS), help="of %(default)s")
+    everything = ",".join(GROUPS)
+    parser.add_argument("--only", default=everything, help="of %(default)s")
     parser.add_argument("--quick", action="store_true", help="fewer runs")
     parser.add_argument("--write", action="store_true", help="RESULTS.md, .svg and .json")
     options = parser.parse_args()
     groups = options.only.split(",")
     if unknown := set(groups) - set(GROUPS):
         parser.error(f"--only takes {', '.join(GROUPS)}, not {', '.join(sorted(unknown))}")
+    if options.write and (options.quick or options.only != everything):
+        parser.error("--write keeps the results of a whole run: not with --only or --quick")
     on = report.machine()
     _say("compiling bytecode, and checking it")
     bytecode.compile_all()

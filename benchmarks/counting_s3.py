@@ -6,6 +6,7 @@ In a thread of the benchmark's process; what is measured runs in another.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import threading
 from dataclasses import dataclass
@@ -78,6 +79,9 @@ class CountingS3:
             "AWS_ACCESS_KEY_ID": "benchmark",
             "AWS_SECRET_ACCESS_KEY": "benchmark",
             "AWS_ALLOW_HTTP": "true",
+            # A person's own settings are for the real AWS.
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
 
     def take(self) -> Counts:

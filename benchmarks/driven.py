@@ -55,9 +55,8 @@ class Driven:
 
     def __init__(self, peer: Peer, environ: Mapping[str, str], core: int | None = None) -> None:
         self._tmpdir = tempfile.TemporaryDirectory(prefix="benchmark-")
-        passed_on = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         self._environ = {
-            **passed_on,
+            "PATH": os.environ.get("PATH", ""),
             **environ,
             **peer.environ,
             "PYTHONPATH": str(ROOT),

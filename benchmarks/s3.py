@@ -18,6 +18,7 @@ from benchmarks.tls import certificate
 REQUESTS, BYTES, WALL, CPU = "requests", "bytes", "wall ms", "CPU ms"
 CONNECTIONS, AT_INIT = "connections in all", "connections at init"
 RECORDS = (1, 10, 100, 1_000, 10_000)
+FIRST, LATER = "first invocation, ms", "later ones, ms"
 LATENCIES = (0.0, 0.02, 0.04)
 PUT_CPU, PUT_WALL = "CPU µs", "wall µs"
 
@@ -91,11 +92,13 @@ def connections(invocations: int) -> Table:
 
 
 async def _connections(table: Table, peer: Peer, invocations: int) -> None:
+    event = requests.payload(requests.work(records=1))
     with certificate() as tls, CountingS3(tls.context) as s3:
         async with FunctionProcess(peer, s3.environ | tls.environ) as function:
             at_init = s3.take()
-            for _ in range(invocations):
-                await function.invoke(requests.payload(requests.work(records=1)))
+            for number in range(invocations):
+                timing = await function.invoke(event)
+                table.add(peer.name, LATER if number else FIRST, timing.end * 1000)
             later = s3.take()
     table.add(peer.name, AT_INIT, at_init.connections)
     table.add(peer.name, CONNECTIONS, at_init.connections + later.connections)
