@@ -12,6 +12,7 @@ from benchmarks.function import FunctionProcess
 from benchmarks.peers import Peer
 from benchmarks.processes import reserved_core
 from benchmarks.results import Table
+from benchmarks.tls import certificate
 
 WALL, CPU, INIT, MEMORY = "wall ms", "CPU ms", "init wall ms", "peak MB"
 MEGABYTES = (512, 1024)
@@ -30,6 +31,7 @@ def full(runs: int) -> Table:
         [
             f"{runs} fresh processes each, in turn, on one core: awslambdaric, init, GET /health.",
             "wall and CPU: to the first answer; peak: VmHWM after it, with child processes.",
+            "S3 answers over TLS: whoever connects at init pays for it here.",
         ],
     )
     asyncio.run(_measure(table, FUNCTIONS, runs))
@@ -54,10 +56,11 @@ def shared(megabytes: int, runs: int) -> Table:
 async def _measure(
     table: Table, functions: Sequence[Peer], runs: int, enter: Callable[[int], None] | None = None
 ) -> None:
-    with reserved_core() as core, CountingS3() as s3:
+    with reserved_core() as core, certificate() as tls, CountingS3(tls.context) as s3:
+        environ = s3.environ | tls.environ
         for _ in range(runs):
             for peer in functions:
-                async with FunctionProcess(peer, s3.environ, core=core, enter=enter) as function:
+                async with FunctionProcess(peer, environ, core=core, enter=enter) as function:
                     timing = await function.first(EVENT)
                     peak = cpu_time.peak_memory(function.pid)
                 table.add(peer.name, WALL, timing.response * 1000)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import certifi
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -51,5 +52,10 @@ def certificate() -> Iterator[Tls]:
         path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(path)
+        # With the authorities of the world, as on Lambda: to read them is part of the cost.
+        trusted = Path(folder, "trusted.pem")
+        trusted.write_bytes(
+            Path(certifi.where()).read_bytes() + made.public_bytes(serialization.Encoding.PEM)
+        )
         # boto3 reads the one, obstore the other.
-        yield Tls(context, {"AWS_CA_BUNDLE": str(path), "SSL_CERT_FILE": str(path)})
+        yield Tls(context, {"AWS_CA_BUNDLE": str(trusted), "SSL_CERT_FILE": str(trusted)})
