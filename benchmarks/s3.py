@@ -27,7 +27,12 @@ def growth(batches: int) -> Table:
     """Measure how requests, bytes and time grow with the records of an invocation."""
     table = Table(
         "Log, by records per invocation",
-        notes=[f"{batches} batches of 5 calls of the handler each; a call's mean."],
+        notes=[
+            (
+                f"{batches} batches of 5 calls of the handler each: the median call's wall time,"
+                " the mean of the rest."
+            )
+        ],
     )
     with ExitStack() as stack:
         core = stack.enter_context(reserved_core())

@@ -39,15 +39,20 @@ def _new_threads(results: Results) -> float:
     return max(table.rows[SAME][warm.THREADS].most for table in tables)
 
 
-def record_microseconds(results: Results) -> float:
-    """Return the wall time of one more record, before the flush and in it."""
-    growth = results["growth"]
-    return (growth.median("1,000", s3.WALL) - growth.median("10", s3.WALL)) * 1000 / (1000 - 10)
+def _record(column: str) -> Callable[[Results], float]:
+    """Return what one more record costs, before the flush and in it, in microseconds."""
+
+    def slope(results: Results) -> float:
+        growth = results["growth"]
+        few, many = (growth.median(f"{number:,}", column) for number in (10, 1_000))
+        return (many - few) * 1000 / (1_000 - 10)
+
+    return slope
 
 
 def _twenty_records(results: Results) -> float:
     put_per_record = results["warm records-20"].median(peers.PUT_PER_RECORD.name, warm.WALL)
-    return 20 * record_microseconds(results) / put_per_record
+    return 20 * _record(s3.WALL)(results) / put_per_record
 
 
 def _twenty_records_and_flush(reference: str) -> Callable[[Results], float]:
@@ -127,7 +132,8 @@ TARGETS = (
     Target("warm, one sync task, of Mangum", 0.35, _warm("sync-1", MANGUM, warm.WALL)),
     Target("... CPU", 0.35, _warm("sync-1", MANGUM, warm.CPU)),
     Target("new threads after the first call", 0, _new_threads),
-    Target("one more record", 15, record_microseconds, "µs"),
+    Target("one more record", 15, _record(s3.WALL), "µs"),
+    Target("... CPU", 15, _record(s3.CPU), "µs"),
     Target("20 records, of put_object for each", 0.01, _twenty_records),
     Target("... with their flush", 0.01, _twenty_records_and_flush(peers.PUT_PER_RECORD.name)),
     Target(
