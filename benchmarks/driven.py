@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Any, Self, cast
@@ -24,6 +25,8 @@ from typing import IO, Any, Self, cast
 from benchmarks import cpu_time
 from benchmarks.peers import Peer
 from benchmarks.processes import ROOT, end_group, on
+
+STARTED = "started"
 
 
 class Context:
@@ -110,9 +113,9 @@ def _serve(name: str) -> None:
     handler = getattr(importlib.import_module(module), attribute)
     for line in sys.stdin:
         command = json.loads(line)
-        before = len(threads)
+        before = threads[STARTED]
         wall, cpu = _run(handler, command["event"], command["count"])
-        answer = {"wall": wall, "cpu": cpu, "started_threads": len(threads) - before}
+        answer = {"wall": wall, "cpu": cpu, "started_threads": threads[STARTED] - before}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
@@ -132,12 +135,13 @@ def _run(handler: Any, event: dict[str, Any], count: int) -> tuple[list[float], 
     return wall, (cpu_time.cpu_seconds(os.getpid()) - cpu) * 1e6 / count
 
 
-def _count_threads() -> list[threading.Thread]:
-    started: list[threading.Thread] = []
+def _count_threads() -> Counter[str]:
+    # Only the number: to keep the threads would make memory grow with them.
+    started: Counter[str] = Counter()
     start = threading.Thread.start
 
     def counted(self: threading.Thread) -> None:
-        started.append(self)
+        started[STARTED] += 1
         start(self)
 
     threading.Thread.start = counted  # type: ignore[method-assign]
