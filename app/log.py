@@ -38,6 +38,9 @@ destination: ContextVar[Destination | None] = ContextVar("destination", default=
 # (lone surrogates).
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+_FIXED = frozenset(("timestamp", "level", "message", "service", "request_id", "logger", "location"))
+_NOT_KEYS = _STANDARD_ATTRIBUTES | _FIXED
+_quote = json.encoder.encode_basestring
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -59,30 +62,36 @@ class JsonLines(LambdaPowertoolsFormatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as JSON without a newline in it, whatever its text contains."""
         where = destination.get()
-        fields: dict[str, Any] = {
-            "timestamp": self._timestamp(record),
-            "level": record.levelname,
-            "message": _message(record),
-            "service": SERVICE,
-            "request_id": where.request_id if where else None,
-            "logger": record.name,
-            "location": f"{record.funcName}:{record.lineno}",
-        }
-        for key, value in self._keys(record).items():
-            fields.setdefault(key, value)
+        message = _message(record)
+        # Most records have these alone, and to put them together takes a third of an encoder's
+        # time.
+        text = _quote(message) if isinstance(message, str) else self._json(message)
+        request_id = f',"request_id":{_quote(where.request_id)}' if where else ""
+        line = (
+            f'{{"timestamp":"{self._timestamp(record)}","level":{_quote(record.levelname)},'
+            f'"message":{text},"service":{_quote(SERVICE)}{request_id},'
+            f'"logger":{_quote(record.name)},"location":"{record.funcName}:{record.lineno}"'
+        )
+        fields = self._fields(record)
+        line += f",{self._json(fields)[1:]}" if fields else "}"
+        return _UNSAFE.sub(_escape, line)
+
+    def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
+        fields = self._keys(record)
         if record.exc_info and record.exc_info[0]:
             fields["exception"] = self.formatException(record.exc_info)
             fields["exception_name"] = record.exc_info[0].__name__
-        fields = {key: value for key, value in fields.items() if value is not None}
         if record.stack_info:
             fields["stack"] = self.formatStack(record.stack_info)
+        return fields
+
+    def _json(self, value: Any) -> str:
         try:
-            line = self._encode(fields)
+            return self._encode(value)
         except Exception:  # noqa: BLE001
             # A key that is no string, NaN, a value that contains itself or cannot say what it is:
             # a repr loses less than no record at all.
-            line = self._encode({str(key): _plain(value) for key, value in fields.items()})
-        return _UNSAFE.sub(_escape, line)
+            return self._encode({str(key): _plain(each) for key, each in value.items()})
 
     def _timestamp(self, record: logging.LogRecord) -> str:
         second = int(record.created)
@@ -91,14 +100,15 @@ class JsonLines(LambdaPowertoolsFormatter):
         return f"{self._second[1]}.{int(record.msecs):03d}Z"
 
     def _keys(self, record: logging.LogRecord) -> dict[str, Any]:
-        keys = {
-            key: value
-            for key, value in {**self.log_format, **self.thread_safe_get_current_keys()}.items()
-            if key not in _STANDARD_ATTRIBUTES and value is not None
-        }
+        keys: dict[str, Any] = {}
+        if not self.log_format.keys() <= _FIXED:
+            keys |= self.log_format
+        keys |= self.thread_safe_get_current_keys()
         if len(vars(record)) > len(_STANDARD_ATTRIBUTES) - 2:
             keys |= {k: v for k, v in vars(record).items() if k not in _STANDARD_ATTRIBUTES}
-        return keys
+        if not keys:
+            return keys
+        return {k: v for k, v in keys.items() if v is not None and k not in _NOT_KEYS}
 
 
 def _message(record: logging.LogRecord) -> Any:

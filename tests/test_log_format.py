@@ -34,7 +34,7 @@ NASTY = (
     "\u2028\u2029\x85\x7f\x00\x08\t\n\r\x0b\x0c\x1b\x1c\x1d\x1e\x9b\ufeff\u202e"
     "\"'\\{}[]:,%<>&\U0001f338é"
 )
-CHARACTERS = st.characters() | st.sampled_from(NASTY)
+CHARACTERS = st.characters(codec="utf-8") | st.sampled_from(NASTY)
 TEXT = st.text(CHARACTERS, max_size=1000)
 ANY_TEXT = st.text(
     CHARACTERS | st.characters(categories=["Cs"]), max_size=200
