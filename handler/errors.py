@@ -49,3 +49,11 @@ class TaskFailed(AfterwordError):
 
 class MalformedMessage(AfterwordError):
     """A queue message is not the notification of a durable task."""
+
+
+class MalformedPart(AfterwordError):
+    """An object among the compacted ones that the compactor did not write."""
+
+
+class CompactionFailed(AfterwordError):
+    """Some hours could not be compacted. The next run tries again."""

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
@@ -15,6 +16,9 @@ from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
 
 from app.background import Outcome
 from handler.settings import Settings
+
+if TYPE_CHECKING:
+    from handler.compaction import Tally
 
 NAMES = {
     "succeeded": "TasksSucceeded",
@@ -55,18 +59,34 @@ def emit(settings: Settings, counts: Counts) -> None:
     if counts.cold_start:
         values.append(("ColdStarts", MetricUnit.Count, 1))
     if values:
-        sys.stdout.write(json.dumps(_blob(settings, counts, values)) + "\n")
+        _print(_blob(settings, counts, values))
+
+
+def emit_compaction(settings: Settings, request_id: str, tally: Tally) -> None:
+    """Print the blob of a run of the compactor, zeros too: no blob means that it did not run."""
+    metrics = _metrics(
+        settings,
+        request_id,
+        [
+            ("HoursCompacted", MetricUnit.Count, tally.hours),
+            ("ObjectsCompacted", MetricUnit.Count, tally.sources),
+            ("BytesCompacted", MetricUnit.Bytes, tally.source_bytes),
+            ("CompactedBytes", MetricUnit.Bytes, tally.part_bytes),
+            ("ObjectsDeleted", MetricUnit.Count, tally.deleted),
+            ("FailedCompactions", MetricUnit.Count, tally.failures),
+        ],
+    )
+    _print(metrics.serialize_metric_set())
+
+
+def _print(blob: object) -> None:
+    sys.stdout.write(json.dumps(blob) + "\n")
 
 
 def _blob(
     settings: Settings, counts: Counts, values: list[tuple[str, MetricUnit, float]]
 ) -> object:
-    metrics = AmazonCloudWatchEMFProvider(
-        namespace=settings.metrics_namespace, service=settings.service
-    )
-    for name, unit, value in values:
-        metrics.add_metric(name, unit, value)
-    metrics.add_metadata("request_id", counts.request_id)
+    metrics = _metrics(settings, counts.request_id, values)
     if counts.outcomes:
         tasks = [
             {"task": o.task, "status": o.status, "duration_ms": round(o.seconds * 1000, 3)}
@@ -74,3 +94,15 @@ def _blob(
         ]
         metrics.add_metadata("tasks", tasks)
     return metrics.serialize_metric_set()
+
+
+def _metrics(
+    settings: Settings, request_id: str, values: list[tuple[str, MetricUnit, float]]
+) -> AmazonCloudWatchEMFProvider:
+    metrics = AmazonCloudWatchEMFProvider(
+        namespace=settings.metrics_namespace, service=settings.service
+    )
+    for name, unit, value in values:
+        metrics.add_metric(name, unit, value)
+    metrics.add_metadata("request_id", request_id)
+    return metrics

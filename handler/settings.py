@@ -25,6 +25,7 @@ class Settings:
     deadline_reserve: float = 1.0
     max_body: int = LARGEST_EVENT_BYTES
     log_prefix: str = "log/"
+    compacted_prefix: str = "compacted/"
     service: str = "afterword"
     metrics_namespace: str = "afterword"
     region: str | None = None
@@ -47,12 +48,14 @@ class Settings:
         if respond not in RESPOND:
             raise SettingsError(f"RESPOND is {respond!r}; it must be one of {', '.join(RESPOND)}")
         initialization = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
+        log_prefix = _prefix("LOG_PREFIX", environ, "log/")
         return cls(
             bucket=_bucket(environ.get("BUCKET")),
             respond=cast("Literal['after-tasks', 'before-tasks']", respond),
             deadline_reserve=_seconds("DEADLINE_RESERVE_SECONDS", environ, 1.0),
             max_body=_bytes("MAX_BODY_BYTES", environ, LARGEST_EVENT_BYTES),
-            log_prefix=_prefix("LOG_PREFIX", environ, "log/"),
+            log_prefix=log_prefix,
+            compacted_prefix=_apart(log_prefix, _prefix("COMPACTED_PREFIX", environ, "compacted/")),
             service=environ.get("POWERTOOLS_SERVICE_NAME") or "afterword",
             metrics_namespace=environ.get("POWERTOOLS_METRICS_NAMESPACE") or "afterword",
             region=environ.get("AWS_REGION"),
@@ -124,3 +127,13 @@ def _prefix(name: str, environ: Mapping[str, str], default: str) -> str:
             f"{name} is {value!r}; it must end with one slash and not begin with one, as in log/"
         )
     return value
+
+
+def _apart(log: str, compacted: str) -> str:
+    # Or whoever lists the one would find the other in it.
+    if compacted.startswith(log) or log.startswith(compacted):
+        raise SettingsError(
+            f"COMPACTED_PREFIX is {compacted!r} and LOG_PREFIX {log!r};"
+            " neither must begin with the other"
+        )
+    return compacted

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from mmap import mmap
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import obstore
 from obstore.exceptions import (
@@ -25,8 +26,8 @@ from handler.errors import Conflict, StoreError
 from handler.settings import Settings
 
 if TYPE_CHECKING:
-    from obstore import PutMode
-    from obstore.store import S3Config
+    from obstore import ObjectMeta, PutMode
+    from obstore.store import S3Config, S3CredentialProvider
 
 T = TypeVar("T")
 
@@ -36,8 +37,12 @@ _random = random.SystemRandom()
 ATTEMPTS = 3
 ATTEMPT_SECONDS = 2.0
 """How long one attempt may take, besides the time for its bytes."""
+BULK_SECONDS = 15.0
+"""The same, when one request is about many objects."""
 BYTES_PER_SECOND = 5_000_000
 BACKOFF_SECONDS = 0.05
+PAGE = 1000
+"""Objects that one request of S3's can list, or delete."""
 CLIENT_TIMEOUT = "15m"
 """The client's own limit, which would cut off the body of a large file. Ours are shorter."""
 UNUSED_KEY = "tasks/connection"
@@ -56,6 +61,14 @@ class Object:
     e_tag: str
 
 
+class Listed(NamedTuple):
+    """An object as a list has it; ``size`` in bytes."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
 class Store:
     """The environment's S3 client. It connects with its first request.
 
@@ -66,20 +79,27 @@ class Store:
     Every method raises StoreError when S3 did not answer in time, or refused.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        config: S3Config | None = None,
+        credentials: S3CredentialProvider | None = None,
+    ) -> None:
+        """Take region and credentials from ``config`` and ``credentials``, where they are given."""
         endpoint = settings.s3_endpoint
         where: S3Config = (
             {"endpoint": endpoint} if endpoint else {"virtual_hosted_style_request": True}
         )
         self._store = S3Store(
             settings.bucket,
-            config=where,
+            config=where | (config or {}),
             client_options={
                 "allow_http": (endpoint or "").startswith("http:"),
                 "timeout": CLIENT_TIMEOUT,
             },
             retry_config={"max_retries": 0},
-            credential_provider=settings.container_credentials,
+            credential_provider=credentials or settings.container_credentials,
         )
 
     async def connect(self) -> None:
@@ -133,8 +153,8 @@ class Store:
         except (BaseError, OSError) as error:
             raise StoreError(f"{key} not written: {_brief(error)}") from error
 
-    async def get(self, key: str, deadline: float) -> Object | None:
-        """Read a small object; None when there is none."""
+    async def get(self, key: str, deadline: float, size: int = 0) -> Object | None:
+        """Read an object, of about ``size`` bytes if it is not small; None when there is none."""
 
         async def get() -> Object:
             result = await obstore.get_async(self._store, key)
@@ -142,7 +162,7 @@ class Store:
             return Object(body, result.meta["e_tag"] or "")
 
         try:
-            return await _retry(get, deadline)
+            return await _retry(get, deadline, size)
         except MISSING:
             return None
         except (BaseError, OSError) as error:
@@ -156,6 +176,53 @@ class Store:
             return
         except (BaseError, OSError) as error:
             raise StoreError(f"{key} not deleted: {_brief(error)}") from error
+
+    async def delete_all(self, keys: Sequence[str], deadline: float) -> None:
+        """Delete up to PAGE objects by one request."""
+        try:
+            await _retry(
+                lambda: obstore.delete_async(self._store, keys), deadline, seconds=BULK_SECONDS
+            )
+        except (BaseError, OSError) as error:
+            raise StoreError(f"{len(keys)} objects not deleted: {_brief(error)}") from error
+
+    async def pages(
+        self, prefix: str, deadline: float, *, after: str | None = None
+    ) -> AsyncIterator[list[Listed]]:
+        """List what is under a prefix (and after a key), in the order of S3's keys, page by page.
+
+        A page that does not come is asked for anew; what came before it does not come again.
+        """
+        stream: AsyncIterator[Sequence[ObjectMeta]] | None = None
+
+        async def page() -> list[Listed]:
+            nonlocal stream
+            stream = stream or obstore.list(self._store, prefix, offset=after, chunk_size=PAGE)
+            try:
+                metas = await anext(stream)
+            except StopAsyncIteration:
+                return []
+            except BaseException:
+                stream = None
+                raise
+            return [Listed(meta["path"], meta["size"], meta["last_modified"]) for meta in metas]
+
+        try:
+            while listed := await _retry(page, deadline):
+                after = listed[-1].key
+                yield listed
+        except (BaseError, OSError) as error:
+            raise StoreError(f"{prefix} not listed: {_brief(error)}") from error
+
+    async def folders(self, prefix: str, deadline: float) -> list[str]:
+        """Return what is between the prefix and the next slash, once each, and with the slash."""
+        try:
+            listed = await _retry(
+                lambda: obstore.list_with_delimiter_async(self._store, prefix), deadline
+            )
+        except (BaseError, OSError) as error:
+            raise StoreError(f"{prefix} not listed: {_brief(error)}") from error
+        return sorted(f"{each}/"[len(prefix) :] for each in listed["common_prefixes"])
 
     async def first(self, prefix: str, deadline: float) -> tuple[str, int] | None:
         """Return key and size of the first object under a prefix; None when there is none."""
@@ -181,9 +248,15 @@ class Store:
             raise StoreError(f"{key} not read: {_brief(error)}") from error
 
 
-async def _retry(call: Callable[[], Awaitable[T]], deadline: float, size: int = 0) -> T:
+async def _retry(
+    call: Callable[[], Awaitable[T]],
+    deadline: float,
+    size: int = 0,
+    *,
+    seconds: float = ATTEMPT_SECONDS,
+) -> T:
     now = asyncio.get_running_loop().time
-    longest = ATTEMPT_SECONDS + size / BYTES_PER_SECOND
+    longest = seconds + size / BYTES_PER_SECOND
     for attempts_left in range(ATTEMPTS, 1, -1):
         try:
             async with asyncio.timeout(min((deadline - now()) / attempts_left, longest)):
