@@ -7,7 +7,7 @@ ARCHITECTURE ?= arm64
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-sam serve test test-sam bench check lint build requirements
+.PHONY: help run run-sam logs serve test test-sam bench check lint build requirements
 
 help: ## Show this list
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ run: .venv ## Run the whole application on this machine (PORT=3000, ARGS="--resp
 
 run-sam: .venv ## Run the same with the API in Lambda's image, by `sam local start-api` (needs Docker)
 	@exec .venv/bin/python -m local.sam --port $(PORT) $(ARGS)
+
+logs: .venv ## Show the log (ARGS="--since 2h --grep found --follow --stack STACK")
+	@.venv/bin/python -m local.logs $(ARGS)
 
 serve: .venv ## Run the routes alone under uvicorn, with the log on stdout
 	@exec .venv/bin/uvicorn app.main:app --reload --port $(PORT)

@@ -56,6 +56,11 @@ def started(key: str) -> str:
     return f"{day}T{time}"
 
 
+def timestamp(time: datetime) -> str:
+    """Return a time as a record's ``timestamp`` has it. Such texts sort as the times do."""
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03d}Z"
+
+
 class LogObjects:
     """Lists the log by the hour. Every method raises StoreError when S3 does not answer."""
 

@@ -46,8 +46,7 @@ class Spool:
         """The file. It has the name of the object that it becomes."""
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(self._started))
         milliseconds = int(self._started * 1000) % 1000
-        safe_id = _UNSAFE_IN_A_NAME.sub("_", self.request_id)[:_LONGEST_ID]
-        return self._directory / f"{stamp}.{milliseconds:03d}Z-{safe_id}.jsonl"
+        return self._directory / f"{stamp}.{milliseconds:03d}Z-{safe(self.request_id)}.jsonl"
 
     def write(self, line: str) -> bool:
         """Append one record; return False when the spool is closed or the disk takes no more."""
@@ -86,6 +85,11 @@ class Spool:
             self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def safe(request_id: str) -> str:
+    """Return a request id as a name can have it."""
+    return _UNSAFE_IN_A_NAME.sub("_", request_id)[:_LONGEST_ID]
 
 
 def _open(path: Path) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from local.aws import MotoServer
 from local.http_server import bind
+from local.leave import leave
 from local.signals import on_signal
 from local.terminal import Terminal
 
@@ -58,9 +59,9 @@ def _run(options: argparse.Namespace, listener: socket.socket) -> None:
     terminal.say("Starting S3, SQS and the functions' environments on this machine ...")
     with MotoServer() as moto:
         # Imported here because they are slow: after the first line, and while moto starts.
-        from local import stack  # noqa: PLC0415
+        from local import log_place, stack  # noqa: PLC0415
         from local.event_source_mapping import EventSourceMapping  # noqa: PLC0415
-        from local.log_reader import LogReader  # noqa: PLC0415
+        from local.log_tail import NewObjects  # noqa: PLC0415
         from local.runtime import Runtime  # noqa: PLC0415
         from local.serving import serve  # noqa: PLC0415
         from local.task_reader import TaskReader  # noqa: PLC0415
@@ -96,9 +97,12 @@ def _run(options: argparse.Namespace, listener: socket.socket) -> None:
                 concurrency=WORKER_ENVIRONMENTS,
             )
             environ = {**created.functions[API].environ, **moto.environ}
-            readers = LogReader(environ), TaskReader(environ)
-            asyncio.run(serve(api, lambda each: queue(on_batch=each), readers, terminal, listener))
+            readers = NewObjects(log_place.local(environ)), TaskReader(environ)
+            with log_place.announced(listener.getsockname()[1], environ):
+                asyncio.run(
+                    serve(api, lambda each: queue(on_batch=each), readers, terminal, listener)
+                )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -11,7 +11,7 @@ from local.event_source_mapping import Batch, EventSourceMapping
 from local.http_front import Exchange, HttpFront
 from local.http_server import Server
 from local.invocation import Report
-from local.log_reader import LogReader
+from local.log_tail import NewObjects
 from local.runtime import Runtime
 from local.signals import on_signal
 from local.task_reader import TaskReader
@@ -21,7 +21,7 @@ from local.terminal import Terminal
 async def serve(
     runtime: Runtime,
     mapping: Callable[[Callable[[Batch], object]], EventSourceMapping],
-    readers: tuple[LogReader, TaskReader],
+    readers: tuple[NewObjects, TaskReader],
     terminal: Terminal,
     listener: socket.socket,
 ) -> None:
@@ -57,13 +57,13 @@ async def serve(
 
 
 def _print(
-    terminal: Terminal, log: LogReader, exchange: Exchange, report: Report, seconds: float
+    terminal: Terminal, log: NewObjects, exchange: Exchange, report: Report, seconds: float
 ) -> None:
     terminal.request(exchange, report, seconds)
     _print_log(terminal, log)
 
 
-def _print_batch(terminal: Terminal, log: LogReader, tasks: TaskReader, batch: Batch) -> None:
+def _print_batch(terminal: Terminal, log: NewObjects, tasks: TaskReader, batch: Batch) -> None:
     for record in batch.records:
         for task in tasks.tasks_of(record):
             terminal.task(task, batch.report)
@@ -72,8 +72,8 @@ def _print_batch(terminal: Terminal, log: LogReader, tasks: TaskReader, batch: B
     _print_log(terminal, log)
 
 
-def _print_log(terminal: Terminal, log: LogReader) -> None:
-    for address, records in log.new_objects():
+def _print_log(terminal: Terminal, log: NewObjects) -> None:
+    for address, records in log.read():
         terminal.log_object(address, records)
 
 
