@@ -9,7 +9,6 @@ are numbered.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -93,11 +92,10 @@ class LogObjects:
 
     async def hours(self, first: datetime, last: datetime, deadline: float) -> list[datetime]:
         """Return the hours from the first to the last that have objects of either kind."""
-        both = await asyncio.gather(
-            self._hours(self._log, first, last, deadline),
-            self._hours(self._compacted, first, last, deadline),
-        )
-        return sorted({hour for hours in both for hour in hours})
+        # In this order: what is not there any more is then among the second.
+        fresh = await self._hours(self._log, first, last, deadline)
+        compacted = await self._hours(self._compacted, first, last, deadline)
+        return sorted({*fresh, *compacted})
 
     async def fresh_hours(self, first: datetime, last: datetime, deadline: float) -> list[datetime]:
         """Return the hours from the first to the last that have fresh objects."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,7 +26,8 @@ class Heard:
 class ProxyS3(ThreadingHTTPServer):
     """Passes requests on to ``upstream``; answers the one with the number ``deny`` with 403.
 
-    403 is what is not tried again, so that one failure is one failed call.
+    403 is what is not tried again, so that one failure is one failed call. ``before`` and ``after``
+    are called with each request's number, before it is passed on and when it has taken effect.
     """
 
     daemon_threads = True
@@ -35,6 +36,8 @@ class ProxyS3(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answers)
         self.upstream = upstream.removeprefix("http://")
         self.deny = -1
+        self.before: Callable[[int], object] = lambda _: None
+        self.after: Callable[[int], object] = lambda _: None
         self.calls: list[str] = []
         self.heard: list[Heard] = []
 
@@ -52,6 +55,7 @@ class _Answers(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         number = len(self.server.calls)
         self.server.calls.append(f"{self.command} {self.path}")
+        self.server.before(number)
         if number == self.server.deny:
             self._send(403, {}, b"<Error><Code>AccessDenied</Code></Error>")
             return
@@ -62,7 +66,9 @@ class _Answers(BaseHTTPRequestHandler):
             headers = {name.lower(): value for name, value in self.headers.items()}
             heard = Heard(self.command, self.path, headers, body, response.status)
             self.server.heard.append(heard)
-            self._send(response.status, dict(response.getheaders()), response.read())
+            content = response.read()
+            self.server.after(number)
+            self._send(response.status, dict(response.getheaders()), content)
         finally:
             upstream.close()
 
