@@ -17,8 +17,13 @@ LEFT_OUT = {
     "AWS::ApiGatewayV2::Integration": "local/http_front.py",
     "AWS::ApiGatewayV2::Route": "local/http_front.py",
     "AWS::ApiGatewayV2::Stage": "local/http_front.py",
+    "AWS::Athena::NamedQuery": "nothing, there is no Athena",
+    "AWS::Athena::WorkGroup": "nothing, there is no Athena",
     "AWS::CloudFormation::Stack": "nothing, no metrics are collected",  # it is the dashboard
     "AWS::CloudWatch::Alarm": "nothing, no metrics are collected",
+    "AWS::Events::Rule": "nothing, the compactor is not run",
+    "AWS::Glue::Database": "nothing, there is no Athena",
+    "AWS::Glue::Table": "nothing, there is no Athena",
     "AWS::IAM::Role": "nothing, no policy is enforced",
     "AWS::Lambda::Alias": "local/runtime.py",
     "AWS::Lambda::EventSourceMapping": "local/event_source_mapping.py",

@@ -255,6 +255,16 @@ def test_the_worker_may_work_on_tasks_and_add_to_the_log(resources: Document) ->
     }
 
 
+def test_the_compactor_may_read_the_log_and_replace_it(resources: Document) -> None:
+    """Nobody else may delete from the log, and nobody at all what it was compacted into."""
+    assert granted(resources, "CompactRole", "s3") == {
+        "GetObject": keys("log/*", "compacted/*"),
+        "DeleteObject": keys("log/*"),
+        "PutObject": keys("compacted/*"),
+        "ListBucket": {"Bucket.Arn"},
+    }
+
+
 def test_the_worker_may_take_messages_and_give_them_up(resources: Document) -> None:
     """The worker's role has what its event source mapping needs, and a way to give up a task."""
     assert granted(resources, "WorkerRole", "sqs") == {
@@ -286,9 +296,11 @@ def test_missing_keys_can_be_told_from_forbidden_ones(resources: Document) -> No
 
 
 def test_the_log_is_where_the_functions_may_write_it(resources: Document) -> None:
-    """LOG_PREFIX is the prefix that the roles name."""
+    """LOG_PREFIX and COMPACTED_PREFIX are the prefixes that the roles name."""
     for function in of_type(resources, "AWS::Lambda::Function").values():
-        prefix = function["Environment"]["Variables"]["LOG_PREFIX"]
+        variables = function["Environment"]["Variables"]
+        # The compactor writes where its own variable says.
+        prefix = variables.get("COMPACTED_PREFIX", variables["LOG_PREFIX"])
         role = function["Role"]["Fn::GetAtt"][0]
         assert keys(f"{prefix}*") <= granted(resources, role, "s3")["PutObject"]
 
@@ -472,15 +484,21 @@ def test_objects_expire(resources: Document) -> None:
     expiring = {
         rule["Prefix"]: (rule["ExpirationInDays"]["Ref"], rule["Status"])
         for rule in bucket["LifecycleConfiguration"]["Rules"]
-        if "ExpirationInDays" in rule
+        # Query results are written by Athena: tests/test_log_table.py.
+        if "ExpirationInDays" in rule and rule["Prefix"] != "athena/"
     }
 
     assert expiring == {
         "log/": ("LogExpirationDays", "Enabled"),
+        "compacted/": ("LogExpirationDays", "Enabled"),
         "tasks/": ("TaskExpirationDays", "Enabled"),
         "uploads/": ("TaskExpirationDays", "Enabled"),
     }
-    written = granted(resources, "ApiRole", "s3")["PutObject"]
+    written = {
+        key
+        for role in ("ApiRole", "CompactRole")
+        for key in granted(resources, role, "s3")["PutObject"]
+    }
     assert keys(*(f"{prefix}*" for prefix in expiring)) == written
 
 
