@@ -57,6 +57,8 @@ def local(environ: Mapping[str, str]) -> Place:
         "access_key_id": environ["AWS_ACCESS_KEY_ID"],
         "secret_access_key": environ["AWS_SECRET_ACCESS_KEY"],
         "region": environ["AWS_REGION"],
+        # It goes before `endpoint`, and would be read from the environment.
+        "aws_endpoint_url_s3": environ["AWS_ENDPOINT_URL"],
     }
     return Place(Store(settings, config=config), settings, "this machine")
 

@@ -6,6 +6,6 @@
 
 PYTHON ?= $(or $(wildcard .venv/bin/python),python3)
 
-.PHONY: build-ApiFunction build-WorkerFunction
-build-ApiFunction build-WorkerFunction:
+.PHONY: build-ApiFunction build-WorkerFunction build-CompactFunction
+build-ApiFunction build-WorkerFunction build-CompactFunction:
 	@$(PYTHON) package/build.py $(ARCHITECTURE) "$(ARTIFACTS_DIR)"

@@ -388,7 +388,8 @@ def test_what_runs_on_this_machine_is_found_by_its_port(log: LogBucket) -> None:
     assert httpx.post(url, timeout=PROMPT, trust_env=False).status_code == 200
     local.until(r"\{.*message to.*\}")
 
-    found = messages(log, "--local", str(local.port), AWS_ENDPOINT_URL="http://127.0.0.1:1")
+    elsewhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_S3": "http://[::1]:1"}
+    found = messages(log, "--local", str(local.port), **elsewhere)
 
     assert found == ["message to ada@example.com"]
     assert local.end(signal.SIGTERM) == (0, "")
