@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AfterwordError as error:
         return _say(f"the log cannot be read: {error}", _FAILED)
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        # There is no other way to end --follow, and make would call it an error.
+        return 0 if options.follow else _INTERRUPTED
     except BrokenPipeError:
         return 0  # whoever read it has enough
     return 0
