@@ -12,9 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import Cloud
+from conftest import REGION, Cloud
+from deployment import Deployment
+from iam import grants, needed
 from log_bucket import AGO, LogBucket, at_each_call
 from proxy_s3 import proxy_s3
+from resolve import Resolver
 
 from local.runtime import FunctionError
 
@@ -336,6 +339,25 @@ def test_what_was_done_is_counted(log: LogBucket, capsys: Any) -> None:
     assert blob["BytesCompacted"] == [sum(each["Size"] for each in log.list("log/"))]
     assert "3 objects merged into compacted/" in record["message"]
     assert record["request_id"] == blob["request_id"]
+
+
+def test_the_role_grants_what_the_compactor_does_and_nothing_else(log: LogBucket) -> None:
+    """Each call that it is heard to make is allowed, and each permission in S3 is used."""
+    deployment = Deployment(Compact="true")
+    resolve = Resolver(deployment, {"Bucket": log.cloud.bucket})
+    (policy,) = deployment.resources["CompactRole"]["Properties"]["Policies"]
+    statements = [resolve(each) for each in policy["PolicyDocument"]["Statement"]]
+    granted = [grant for grant in grants(statements) if grant.action.startswith("s3:")]
+    with proxy_s3(log.cloud.endpoint) as proxy:
+        merge_some(log)
+        log.compact(endpoint=proxy.endpoint)
+    calls = {each for heard in proxy.heard for each in needed(heard, REGION)}
+
+    assert {each.action for each in calls} == {each.action for each in granted}
+    for call in calls:
+        assert any(grant.covers(call) for grant in granted), call
+    for grant in granted:
+        assert any(grant.covers(call) for call in calls), grant
 
 
 def test_prefixes_must_not_contain_each_other() -> None:

@@ -77,7 +77,7 @@ class Recorder(Mapping[str, str]):
 @pytest.fixture(scope="module")
 def declared() -> dict[str, dict[str, str]]:
     """The variables of each function, with their values."""
-    deployment = Deployment()
+    deployment = Deployment(Compact="true")
     return {
         name: {key: str(each) for key, each in Resolver(deployment)(function)["Variables"].items()}
         for name, function in environments(deployment).items()
@@ -104,7 +104,7 @@ def test_what_the_settings_read_is_declared(declared: dict[str, dict[str, str]])
 
 def test_what_is_declared_is_read(declared: dict[str, dict[str, str]], tmp_path: Path) -> None:
     """Each function starts with its variables alone, and looks at each of them."""
-    functions = Deployment().of_type("AWS::Lambda::Function")
+    functions = Deployment(Compact="true").of_type("AWS::Lambda::Function")
     for name, variables in declared.items():
         # What Lambda sets, or what is of this machine.
         environ = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), "AWS_REGION": REGION}
