@@ -17,7 +17,10 @@ from local.aws import without_settings
 from local.docker import NoDocker
 from local.event_source_mapping import Batch, EventSourceMapping
 from local.http_server import bind
-from local.log_reader import LogReader
+from local.leave import leave
+from local.log_place import announced
+from local.log_place import local as local_log
+from local.log_tail import NewObjects
 from local.process import with_parent
 from local.runtime import Runtime
 from local.sandbox import Sandbox, sandbox
@@ -122,16 +125,18 @@ def _show(
     stop: threading.Event,
 ) -> None:
     """Print the address, once it answers, and the log as it grows, until either end."""
-    log = LogReader({**box.environ, "BUCKET": box.bucket})
+    environ = {**box.environ, "BUCKET": box.bucket}
+    log = NewObjects(local_log(environ))
     serves = False
-    while process.poll() is None and not stop.wait(_PAUSE_SECONDS):
-        if not serves and (serves := _listens(port)):
-            terminal.say(
-                f"Serving at http://127.0.0.1:{port}, in Lambda's image; the log is in {box.bucket}"
-                f" at {box.environ['AWS_ENDPOINT_URL']}. Ctrl-C ends everything."
-            )
-        for address, records in log.new_objects():
-            terminal.log_object(address, records)
+    with announced(port, environ):
+        while process.poll() is None and not stop.wait(_PAUSE_SECONDS):
+            if not serves and (serves := _listens(port)):
+                terminal.say(
+                    f"Serving at http://127.0.0.1:{port}, in Lambda's image; the log is in"
+                    f" {box.bucket} at {box.environ['AWS_ENDPOINT_URL']}. Ctrl-C ends everything."
+                )
+            for address, records in log.read():
+                terminal.log_object(address, records)
 
 
 def _listens(port: int) -> bool:
@@ -143,4 +148,4 @@ def _listens(port: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -35,10 +35,11 @@ from expectations import (
 from test_local_run import Run
 
 import events
+from local import log_place
 from local.aws import REGION, without_settings
 from local.clients import client_for
 from local.docker import NoDocker, architecture, docker, provide, storage_driver
-from local.log_reader import LogReader
+from local.log_tail import NewObjects
 from local.sam_cli import build, local
 from local.sandbox import Sandbox, sandbox
 from package.build import PYTHON_VERSION
@@ -104,8 +105,8 @@ def function_for(name: str) -> str:
 @pytest.fixture
 def check(box: Sandbox) -> Callable[[str, Callable[[], Any]], None]:
     """Invoke with an event, and compare the response and what is in S3 with what it leads to."""
-    log = LogReader({**box.environ, "BUCKET": box.bucket})
-    list(log.new_objects())
+    log = NewObjects(log_place.local({**box.environ, "BUCKET": box.bucket}))
+    list(log.read())
     s3 = client_for("s3", box.environ)
     task = {"email": "jane@example.com", "message": "Your order has shipped"}
 
@@ -114,7 +115,7 @@ def check(box: Sandbox) -> Callable[[str, Callable[[], Any]], None]:
         response = invoke()
         if name in SERVED:
             assert_served(name, response)
-            objects = [records for _, records in log.new_objects()]
+            objects = [records for _, records in log.read()]
             expected = [recorded(name)] if recorded(name) else []
             assert [[each["message"] for each in records] for records in objects] == expected
         elif name in TURNED_AWAY:
