@@ -117,7 +117,7 @@ def of_blobs(printed: str) -> dict[Metric, float]:
             dimensions = tuple((name, blob[name]) for name in names)
             for each in directive["Metrics"]:
                 metric = Metric(directive["Namespace"], each["Name"], dimensions)
-                sums[metric] = sums.get(metric, 0) + sum(blob[each["Name"]])
+                sums[metric] = sums.get(metric, 0) + blob[each["Name"]]
     return sums
 
 
