@@ -98,6 +98,16 @@ def test_every_function_is_watched(
     assert watched == set(deployment.of_type("AWS::Lambda::Function"))
 
 
+def test_the_compactor_is_watched_where_there_is_one() -> None:
+    """With Compact=true, hours that cannot be compacted raise an alarm."""
+    deployment = Deployment(Compact="true")
+    found = Resolver(deployment)(deployment.of_type(ALARM)).values()
+
+    watched = {each for alarm in found for each in of_alarm(alarm)}
+
+    assert Metric("AWS/Lambda", "Errors", (("FunctionName", "CompactFunction"),)) in watched
+
+
 def test_queues_and_api_are_watched(alarms: dict[str, Document]) -> None:
     """Messages in the dead-letter queue, messages that wait too long, answers with 5xx."""
     watched = {
