@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bytecode, cold, cpu_time, peers, report
+from benchmarks import bytecode, cold, costs, cpu_time, peers, report
 from benchmarks.__main__ import GROUPS, main
 from benchmarks.counting_s3 import CountingS3
 from benchmarks.driven import Driven
@@ -132,3 +132,11 @@ def test_a_module_without_bytecode_is_found(tmp_path: Path) -> None:
 
     with pytest.raises(bytecode.NotCompiled, match=r"uncompiled\.py"):
         bytecode.verify(peer, {"PYTHONPATH": str(tmp_path)}, tmp_path)
+
+
+def test_the_costs_in_the_readme_are_those_worked_out() -> None:
+    """Whoever changes a price or a measured number changes what the README says."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+    assert "\n".join(costs.rows()) in readme
+    assert f"cost {costs.durable():.2f} dollars" in readme
