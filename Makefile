@@ -28,9 +28,9 @@ help: ## Show this list
 	touch $@
 
 # An environment of its own, because checkov holds other versions of what .venv has.
-.venv/checkov/installed: .venv/installed requirements-checkov.txt
-	$(PYTHON) -m venv .venv/checkov
-	.venv/checkov/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-checkov.txt
+.venv-checkov/installed: requirements-checkov.txt
+	$(PYTHON) -m venv .venv-checkov
+	.venv-checkov/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-checkov.txt
 	touch $@
 
 run: .venv ## Run the whole application on this machine (PORT=3000, ARGS="--respond before-tasks")
@@ -53,18 +53,21 @@ test-sam: .venv ## Run the build in Lambda's image, by `sam local` (needs Docker
 
 # checkov passes what it cannot parse: cfn-lint comes first. Neither it nor the others need a network. The region is for
 # sam alone, which wants one.
-lint: .venv .venv/checkov/installed ## Run ruff, mypy, cfn-lint, sam validate and checkov
+lint: .venv .venv-checkov/installed ## Run ruff, mypy, cfn-lint, sam validate and checkov
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/cfn-lint template.yaml dashboard.yaml
 	SAM_CLI_TELEMETRY=0 .venv/bin/sam validate --lint --template template.yaml --region eu-central-1
-	.venv/checkov/bin/checkov --quiet --compact --skip-download --framework cloudformation --file template.yaml dashboard.yaml
+	.venv-checkov/bin/checkov --quiet --compact --skip-download --framework cloudformation --file template.yaml dashboard.yaml
 
 bench: .venv/bench ## Measure, side by side with peers (ARGS="--only cold,warm --quick --write")
 	.venv/bin/python -m benchmarks $(ARGS)
 
-check: lint test ## Run what CI runs
+# At the same time, because either waits half of it; what they need, first.
+check: ## Run what CI runs, but for what needs Docker
+	@$(MAKE) --no-print-directory -j2 .venv/installed .venv-checkov/installed
+	@$(MAKE) --no-print-directory -j2 lint test
 
 build: .venv ## Build the artifact for Lambda (ARCHITECTURE=arm64)
 	.venv/bin/sam build --parameter-overrides Architecture=$(ARCHITECTURE)

@@ -229,6 +229,7 @@ def test_the_compactor_is_deployed_when_it_is_chosen() -> None:
     assert {name for name in with_it - without if not name.startswith("CompactFunction")} == {
         "CompactRole",
         "CompactLogGroup",
+        "CompactErrorsAlarm",
     }
     (rule,) = Deployment(Compact="true").of_type("AWS::Events::Rule").values()
     assert rule["ScheduleExpression"] == "cron(25 * * * ? *)"

@@ -23,9 +23,12 @@ def blobs(printed: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in printed.splitlines() if '"_aws"' in line]
 
 
-def test_each_outcome_is_counted(handler: Handler, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_outcome_is_counted(
+    make_handler: Callable[..., Handler], capsys: pytest.CaptureFixture[str]
+) -> None:
     """Succeeded, failed, timed out, not started, in one blob, beside time, records, cold start."""
-    context = Context(remaining=1.0)
+    context = Context(remaining=3.0)
+    handler = make_handler(app, deadline_reserve=2.5)
     handler(ask("/run", "note:1", "raise", "async:60", "note:5"), context)
 
     (blob,) = blobs(capsys.readouterr().out)
