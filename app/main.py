@@ -5,11 +5,11 @@ from __future__ import annotations
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from app import background, files, notifications, tasks
+from app import files, notifications, seam, tasks
 from app.errors import Unavailable
 from app.log import logger
 
-background.install()
+seam.install()
 
 app = FastAPI(
     title="afterword",

@@ -10,7 +10,7 @@ from typing import Any
 
 from mangum.types import ASGI, LambdaContext
 
-from app import background, log, mail
+from app import log, mail, seam
 from app.background import Run
 from handler import startup
 from handler.invocation import Invocation, Work
@@ -47,7 +47,7 @@ class Environment:
     """
 
     def __init__(self, app: ASGI, settings: Settings, *, worker: bool = False) -> None:
-        background.install()
+        seam.install()
         self.settings = settings
         self.loop = asyncio.new_event_loop()
         self.store = Store(settings)

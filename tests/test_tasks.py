@@ -314,9 +314,9 @@ def test_a_success_is_recorded_at_debug(
 
 def test_under_uvicorn_tasks_are_isolated_too(caplog: pytest.LogCaptureFixture) -> None:
     """Without an invocation, the same runner isolates and records, and has no deadline."""
-    from app import background
+    from app import seam
 
-    background.install()
+    seam.install()
     tasks = BackgroundTasks()
     tasks.add_task(fail, ValueError("no"))
     tasks.add_task(note, "ran")
