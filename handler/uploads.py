@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import anyio.to_thread
 
@@ -64,11 +64,14 @@ class BucketUploads:
         import boto3  # noqa: PLC0415
         from botocore.config import Config  # noqa: PLC0415
 
+        # With "auto", boto3 signs for s3.amazonaws.com, which has not heard of a young bucket, and
+        # never hears of those in the regions since 2019.
+        style: Literal["auto", "virtual"] = "auto" if self._settings.s3_endpoint else "virtual"
         return boto3.client(
             "s3",
             region_name=self._settings.region,
             endpoint_url=self._settings.s3_endpoint,
-            config=Config(signature_version="s3v4"),
+            config=Config(signature_version="s3v4", s3={"addressing_style": style}),
         )
 
     @staticmethod

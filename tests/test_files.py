@@ -9,6 +9,7 @@ import tracemalloc
 import uuid
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from queueing import body, form, ids, notification, post
 
 from app.files import LARGEST_FILE, Summary, safe_name
+from app.main import app
 
 Handler = Callable[[Any, Any], dict[str, Any]]
 Work = Callable[..., list[str]]
@@ -91,6 +93,21 @@ def test_an_upload_past_the_api(handler: Handler, work: Work, cloud: Cloud) -> N
     state = json.loads(cloud.body(f"tasks/{upload['id']}/state.json"))
     assert state["result"]["media_type"] == "image/png"
     assert "lines" not in state["result"]
+
+
+def test_an_upload_goes_to_the_bucket_s_region(
+    make_handler: Callable[..., Handler], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The global endpoint redirects to where the signature does not match, or refuses."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    # As if from a snapshot, which connects to nothing at init.
+    aws = make_handler(app, s3_endpoint=None, region="eu-south-1", snapshot=True)
+    event = post("/uploads", content_type="application/json")
+    event["body"] = json.dumps({"name": "a", "size": 3})
+
+    upload = body(aws(event, Context()))
+
+    assert urlsplit(upload["url"]).hostname == f"{cloud.bucket}.s3.eu-south-1.amazonaws.com"
 
 
 def test_an_upload_posted_twice_is_one_task(handler: Handler) -> None:
