@@ -65,9 +65,12 @@ def test_health_is_open_by_a_parameter_alone(authorization: str) -> None:
 
 def test_other_origins_are_shut_out_by_default() -> None:
     """Without a parameter, no page of another origin may call the API."""
-    (api,) = Deployment().of_type("AWS::ApiGatewayV2::Api").values()
+    deployment = Deployment()
+    (api,) = deployment.of_type("AWS::ApiGatewayV2::Api").values()
+    (bucket,) = deployment.of_type("AWS::S3::Bucket").values()
 
     assert "CorsConfiguration" not in api
+    assert "CorsConfiguration" not in bucket
 
 
 def test_named_origins_may_call() -> None:
@@ -83,6 +86,19 @@ def test_named_origins_may_call() -> None:
     assert {"location", "link", "retry-after"} == set(cors["ExposeHeaders"])
     assert "AllowCredentials" not in cors
     assert routes(deployment) == {"$default": "JWT", "OPTIONS /{proxy+}": "NONE"}
+
+
+def test_named_origins_may_upload() -> None:
+    """Their pages may PUT to a URL that POST /uploads has signed, and do nothing else."""
+    deployment = Deployment(CorsAllowOrigins="https://a.example.com,https://b.example.com")
+
+    (bucket,) = deployment.of_type("AWS::S3::Bucket").values()
+
+    (rule,) = bucket["CorsConfiguration"]["CorsRules"]
+    assert rule["AllowedOrigins"] == ["https://a.example.com", "https://b.example.com"]
+    assert rule["AllowedMethods"] == ["PUT"]
+    # Browsers set the length by themselves, and ask nobody.
+    assert rule["AllowedHeaders"] == ["content-type"]
 
 
 @pytest.mark.parametrize("origins", ["example.com", "https://a.example.com, https://b", "https://"])
