@@ -1,11 +1,9 @@
 """The log in S3, as it grows."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from handler.log_objects import LONGEST_INVOCATION, MARGIN, started, timestamp
 from local.log_place import Place
@@ -45,11 +43,11 @@ class NewObjects:
         self._tail = LogTail(LogReader(place))
         self._bucket = place.settings.bucket
 
-    def read(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-        """Return the address and the records of each object that came since the last call."""
+    def read(self) -> Iterator[tuple[str, list[str]]]:
+        """Return the address and the lines of each object that came since the last call."""
         for source in asyncio.run(self._new()):
             lines = source.body.decode().split("\n")
-            yield f"s3://{self._bucket}/{source.key}", [json.loads(line) for line in lines if line]
+            yield f"s3://{self._bucket}/{source.key}", [line for line in lines if line]
 
     async def _new(self) -> list[Source]:
         return [source async for source in self._tail.new(datetime.now(UTC) - _LOOK_BACK)]

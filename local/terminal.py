@@ -1,8 +1,6 @@
 """What `make run` shows."""
 
-import json
 import sys
-from typing import Any
 
 from local.http_front import Exchange
 from local.invocation import Report
@@ -27,11 +25,11 @@ class Terminal:
         if self._verbose or not _is_metrics(line):
             self.say(self._dim.format(f"  | {line}"))
 
-    def log_object(self, address: str, records: list[dict[str, Any]]) -> None:
-        """Print the records of a log object."""
+    def log_object(self, address: str, lines: list[str]) -> None:
+        """Print the records of a log object, as they are in S3."""
         self.say(self._dim.format(f"  {address}"))
-        for record in records:
-            self.say(f"  {json.dumps(record, ensure_ascii=False)}")
+        for line in lines:
+            self.say(f"  {line}")
 
     def request(self, exchange: Exchange, report: Report, seconds: float) -> None:
         """Print a request whose invocation ended after `seconds`."""

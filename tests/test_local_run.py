@@ -137,6 +137,8 @@ def test_a_request_is_answered_and_its_records_are_shown(run: Run) -> None:
         "message to ada@example.com",
     ]
     assert {record["request_id"] for record in records} == {key[1]}
+    # As README.md and `make logs` show them.
+    assert all(each[0] == json.dumps(json.loads(each[0]), separators=(",", ":")) for each in shown)
 
 
 def test_a_durable_task_is_run_and_shown(run: Run) -> None:

@@ -115,7 +115,7 @@ def check(box: Sandbox) -> Callable[[str, Callable[[], Any]], None]:
         response = invoke()
         if name in SERVED:
             assert_served(name, response)
-            objects = [records for _, records in log.read()]
+            objects = [[json.loads(line) for line in lines] for _, lines in log.read()]
             expected = [recorded(name)] if recorded(name) else []
             assert [[each["message"] for each in records] for records in objects] == expected
         elif name in TURNED_AWAY:
