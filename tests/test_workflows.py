@@ -14,6 +14,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 PAGES = ["CONTRIBUTING.md", "SECURITY.md", "README.md"]
+LONGEST_LINE = 110
 STATIC_KEYS = {"aws-access-key-id", "aws-secret-access-key", "aws-session-token"}
 
 every_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -200,6 +201,15 @@ def test_a_page_names_what_there_is(page: str) -> None:
     assert paths or targets
     assert [path for path in paths if not (ROOT / path).exists()] == []
     assert set(targets) <= make_targets()
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def test_a_page_is_wrapped(page: str) -> None:
+    """A change of a page shows as the lines that it changed: no paragraph is one long line."""
+    blocks = (ROOT / page).read_text(encoding="utf-8").split("```")
+    prose = [line for block in blocks[::2] for line in block.splitlines() if line[:1] != "|"]
+
+    assert [line for line in prose if len(line) > LONGEST_LINE] == []
 
 
 def test_the_hooks_are_the_tools_of_make_lint() -> None:
