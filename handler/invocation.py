@@ -78,6 +78,9 @@ class Invocation:
         except Exception:  # noqa: BLE001 - the invocation has to end, whatever its work came to
             log.logger.exception("the invocation's work raised")
             work.abandon()
+        if self._finishing:
+            # Without this one, which was given up: by now another invocation may be watched.
+            return
         self._environment.watchdog.rest()
         await self._finish()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context, copy_context
+from functools import partial
 
 
 class Watchdog:
@@ -19,24 +21,31 @@ class Watchdog:
         self._bark: Callable[[], object] | None = None
 
     def watch(self, at: float, bark: Callable[[], object]) -> None:
-        """Call ``bark`` at a time of the loop's clock, in place of what was to be called before."""
-        self._at, self._bark = at, bark
+        """Call ``bark`` at a time of the loop's clock, in place of what was to be called before.
+
+        It is called in the context of now, which is the invocation's.
+        """
+        self._at, self._bark = at, partial(copy_context().run, bark)
         if self._timer is None:
-            self._timer = self._loop.call_at(at, self._due)
+            self._set()
         elif at < self._timer.when():
             self._timer.cancel()
-            self._timer = self._loop.call_at(at, self._due)
+            self._set()
 
     def rest(self) -> None:
         """Call nothing."""
         self._bark = None
+
+    def _set(self) -> None:
+        # In no context: the timer outlives the invocation that sets it.
+        self._timer = self._loop.call_at(self._at, self._due, context=Context())
 
     def _due(self) -> None:
         self._timer = None
         if self._bark is None:
             return
         if self._loop.time() < self._at:
-            self._timer = self._loop.call_at(self._at, self._due)
+            self._set()
             return
         bark, self._bark = self._bark, None
         bark()

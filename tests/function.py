@@ -170,6 +170,12 @@ async def hang() -> None:
         raise
 
 
+@app.get("/late")
+async def respond_late(seconds: float) -> None:
+    """Swallow a cancellation, and respond a while later."""
+    await linger(seconds)
+
+
 @app.get("/stubborn")
 async def hang_stubbornly() -> None:
     """Never respond, nor stop."""

@@ -186,3 +186,28 @@ def test_a_request_that_never_responds_is_cancelled(handler: Handler, cloud: Clo
     handler(ask("/hang"), context)
 
     assert cloud.messages(context.aws_request_id)[0] == "cancelled"
+
+
+def test_a_request_is_recorded_with_itself_whatever_the_one_before_had_left(
+    handler: Handler, cloud: Cloud
+) -> None:
+    """What is said when it does not stop is in its own log, though the timer was set before."""
+    first, second = Context(remaining=0.9), Context(remaining=1.2)
+
+    handler(ask("/run"), first)
+    handler(ask("/stubborn"), second)
+
+    assert [message.partition(":")[0] for message in cloud.messages(second.aws_request_id)] == [
+        "not me",
+        "the request did not stop when it was cancelled",
+    ]
+
+
+def test_a_request_that_ends_late_takes_no_deadline_from_the_next(handler: Handler) -> None:
+    """It was given up, and ends while another is served, which is answered before its timeout."""
+    answers = [
+        handler(ask("/late", query="seconds=0.5"), Context(remaining=1.0)),
+        handler(ask("/hang"), Context(remaining=1.5)),
+    ]
+
+    assert [answer["statusCode"] for answer in answers] == [504, 504]
