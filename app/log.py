@@ -65,12 +65,13 @@ class JsonLines(LambdaPowertoolsFormatter):
         message = _message(record)
         # Most records have these alone, and to put them together takes a third of an encoder's
         # time.
-        text = _quote(message) if isinstance(message, str) else self._json(message)
+        text = self._json(message) if isinstance(message, dict) else _quote(_plain(message))
         request_id = f',"request_id":{_quote(where.request_id)}' if where else ""
         line = (
-            f'{{"timestamp":"{self._timestamp(record)}","level":{_quote(record.levelname)},'
+            f'{{"timestamp":"{self._timestamp(record)}","level":{_quote(str(record.levelname))},'
             f'"message":{text},"service":{_quote(SERVICE)}{request_id},'
-            f'"logger":{_quote(record.name)},"location":"{record.funcName}:{record.lineno}"'
+            f'"logger":{_quote(str(record.name))},'
+            f'"location":{_quote(f"{record.funcName}:{record.lineno}")}'
         )
         fields = self._fields(record)
         line += f",{self._json(fields)[1:]}" if fields else "}"

@@ -418,6 +418,30 @@ def test_a_dict_as_message_stays_an_object() -> None:
     assert record_of(lambda: logger.info({"order": 7}))["message"] == {"order": 7}
 
 
+ODD = ['a"b', "a\nb", "a\u2028b", "\ud800", "", None, 7]
+
+
+@pytest.mark.parametrize("value", ODD, ids=repr)
+@pytest.mark.parametrize("attribute", ["name", "levelname", "funcName"])
+def test_a_record_that_came_from_elsewhere_is_one_of_json(attribute: str, value: object) -> None:
+    """Made from what another process sent, by ``makeLogRecord``, it may have any attributes."""
+    foreign = logging.makeLogRecord({"name": "a", "msg": "kept", attribute: value})
+
+    assert record_of(lambda: app_log.handler.handle(foreign))["message"] == "kept"
+
+
+def test_a_record_with_a_message_of_its_own_kind_is_recorded() -> None:
+    """A class of records may make what it likes of its message."""
+
+    class Odd(logging.LogRecord):
+        def getMessage(self) -> Any:  # noqa: N802 - logging's name
+            return float("nan")
+
+    odd = Odd("a", logging.INFO, __file__, 1, "", (), None)
+
+    assert record_of(lambda: app_log.handler.handle(odd))["message"] == "nan"
+
+
 def test_a_stack_that_was_asked_for_is_recorded() -> None:
     """stack_info=True puts the caller's stack into the record."""
     record = record_of(lambda: logger.info("here", stack_info=True))
