@@ -23,13 +23,14 @@ def secure(answer: dict[str, Any]) -> dict[str, Any]:
     case there.
     """
     headers, repeated = answer.get("headers"), answer.get("multiValueHeaders")
-    if not repeated:
-        answer["headers"] = {**SECURITY_HEADERS, **(headers or {})}
-    elif headers:
+    if headers is None:
+        # A load balancer's that takes these alone.
+        missing_too = {key: [value] for key, value in SECURITY_HEADERS.items()}
+        answer["multiValueHeaders"] = {**missing_too, **(repeated or {})}
+    elif repeated:
         # A REST API's: what is repeated is only there.
         missing = {key: SECURITY_HEADERS[key] for key in SECURITY_HEADERS.keys() - repeated.keys()}
         answer["headers"] = {**missing, **headers}
     else:
-        missing_too = {key: [value] for key, value in SECURITY_HEADERS.items()}
-        answer["multiValueHeaders"] = {**missing_too, **repeated}
+        answer["headers"] = {**SECURITY_HEADERS, **headers}
     return answer

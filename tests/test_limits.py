@@ -42,6 +42,11 @@ async def own_headers(_: Request) -> Response:
     )
 
 
+async def nothing(_: Request) -> Response:
+    """Answer without any header."""
+    return Response(status_code=204)
+
+
 async def broken(_: Request) -> Response:
     """Fail."""
     raise RuntimeError
@@ -52,6 +57,7 @@ APP = Starlette(
         Route("/", echo_length, methods=["POST"]),
         Route("/own", own_headers),
         Route("/broken", broken),
+        Route("/nothing", nothing),
     ]
 )
 
@@ -89,6 +95,17 @@ def test_a_route_s_own_headers_stay(make_handler: Callable[..., Handler]) -> Non
         "cache-control": "max-age=60",
         "x-frame-options": "SAMEORIGIN",
     }
+
+
+@every_source
+def test_an_answer_without_headers_has_security_headers_where_its_source_looks(
+    make_handler: Callable[..., Handler], source: str
+) -> None:
+    """A load balancer that sent lists of headers takes nothing but lists."""
+    answer = make_handler(APP)(sources.request(source, "/nothing"), Context())
+
+    assert security(answer) == SECURITY
+    assert ("headers" in answer) is (source != "alb-multi-value")
 
 
 @every_source
