@@ -180,16 +180,20 @@ def _caller(scope: Scope) -> str:
     A signature is different each time, so that the header alone would not do.
     """
     context = scope.get("aws.event", {}).get("requestContext", {})
-    authorizer = context.get("authorizer") or {}
-    claims = (authorizer.get("jwt") or {}).get("claims") or authorizer.get("claims") or {}
+    authorizer = _object(context.get("authorizer"))
+    claims = _object(_object(authorizer.get("jwt")).get("claims"))
+    claims = claims or _object(authorizer.get("claims"))
     if "sub" in claims:
         return f"{claims.get('iss')} {claims['sub']}"
-    user = (authorizer.get("iam") or {}).get("userArn") or context.get("identity", {}).get(
-        "userArn"
-    )
-    if user:
+    iam, identity = _object(authorizer.get("iam")), _object(context.get("identity"))
+    if user := iam.get("userArn") or identity.get("userArn"):
         return str(user)
-    headers = scope.get("headers", ())
-    return next(
-        (value.decode("latin-1") for name, value in headers if name == b"authorization"), ""
-    )
+    headers = dict(scope.get("headers", ()))
+    proof = headers.get(b"authorization") or headers.get(b"x-api-key") or b""
+    # A Lambda authorizer may have looked elsewhere. Many give every principal the same name.
+    return proof.decode("latin-1") or str(authorizer.get("principalId", ""))
+
+
+def _object(value: Any) -> dict[str, Any]:
+    # A Lambda authorizer may name what it passes on like this, and make it a text.
+    return value if isinstance(value, dict) else {}

@@ -505,6 +505,32 @@ def test_a_key_is_its_tokens_where_nobody_else_knows_the_caller(api: Handler) ->
     assert tasks[0] == tasks[2] != tasks[1]
 
 
+def test_a_key_is_its_api_keys_holders(api: Handler) -> None:
+    """A REST API's key tells its callers apart where nothing else does."""
+    key = uuid.uuid4().hex
+    tasks = [
+        ids(api(post("/double/7", idempotency_key=key, x_api_key=api_key), Context()))
+        for api_key in ("ada", "bob", "ada")
+    ]
+
+    assert tasks[0] == tasks[2] != tasks[1]
+
+
+def test_a_key_is_its_principals_of_a_lambda_authorizer(api: Handler) -> None:
+    """Whatever else it passes on: a REST API's authorizer can pass on claims as text alone."""
+    key = uuid.uuid4().hex
+
+    def task_of(principal: str) -> list[str]:
+        event = post("/double/7", idempotency_key=key)
+        passed = {"principalId": principal, "claims": json.dumps({"sub": principal}), "jwt": "x.y"}
+        event["requestContext"] |= {"authorizer": passed, "identity": None}
+        return ids(api(event, Context()))
+
+    tasks = [task_of(principal) for principal in ("ada", "bob", "ada")]
+
+    assert tasks[0] == tasks[2] != tasks[1]
+
+
 def test_a_key_counts_for_a_day(api: Handler, cloud: Cloud) -> None:
     """After that the same request is a new one."""
     event = post("/double/7", idempotency_key=uuid.uuid4().hex)
