@@ -63,6 +63,7 @@ class Environment:
         self._closing = False
         self._failure: BaseException | None = None
         _take_over_the_root_logger()
+        startup.done()
         self._root = self.loop.create_task(self._live(), name="root")
         self._run_loop()
         if self._failure is not None:
@@ -73,7 +74,6 @@ class Environment:
         respond = "after-tasks" if worker else settings.respond
         self._mode, self._notice = choose(respond, settings, self.loop, self._run_in_thread)
         Thread(target=self._close_with_the_main_thread, name="closer", daemon=True).start()
-        startup.done()
 
     async def _live(self) -> None:
         connects = _connects_at_init(self.settings)

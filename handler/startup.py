@@ -7,28 +7,35 @@ application are built at init as ever, where a mistake in one is seen.
 
 With them FastAPI imports what validates addresses, which only a request with an address needs.
 
-The garbage collector looks through what init makes again and again, which is there to stay.
+The garbage collector looks through what is imported again and again, which is there to stay.
 """
 
 from __future__ import annotations
 
 import gc
 import sys
+from contextlib import ExitStack
 
 from pydantic import BaseModel
 
 from handler import lazily
 
+_imported = ExitStack()
+
 
 def done() -> None:
-    """Collect garbage from now on, and not among what is there."""
-    gc.freeze()
-    gc.enable()
+    """Collect garbage from now on, and not among what is there: all is imported.
+
+    What runs next is the application's, and may make any amount of garbage.
+    """
+    _imported.close()
 
 
 # Elsewhere than in a function, nobody would say when it is done.
 if "awslambdaric" in sys.modules:
     gc.disable()
+    _imported.callback(gc.enable)
+    _imported.callback(gc.freeze)
 
 if "fastapi" not in sys.modules:
     lazily.load("email_validator")

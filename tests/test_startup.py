@@ -95,7 +95,7 @@ seen = [before, [ask(name)["statusCode"] for name in
 
 
 def test_garbage_is_collected_after_init(run: Run) -> None:
-    """Not during init, and afterwards not among what init left."""
+    """Not while all is imported, and afterwards not among that."""
     during, after, frozen = run(
         f"""
 import handler
@@ -107,6 +107,41 @@ seen = [during, gc.isenabled(), gc.get_freeze_count()]
 
     assert (during, after) == (False, True)
     assert frozen > 10_000
+
+
+def test_garbage_of_the_lifespan_is_collected(run: Run) -> None:
+    """What an application only needs to start does not stay for as long as the environment."""
+    assert run(
+        """
+import weakref
+from contextlib import asynccontextmanager
+from handler.api import make_handler
+from fastapi import FastAPI
+class Node: pass
+@asynccontextmanager
+async def lifespan(app):
+    node = Node()
+    node.itself = node
+    app.state.left = weakref.ref(node)
+    del node
+    yield
+app = FastAPI(lifespan=lifespan)
+make_handler(app)
+gc.collect()
+seen = app.state.left() is None
+"""
+    )
+
+
+def test_the_compactor_collects_garbage(run: Run) -> None:
+    """It has no application to start, and goes through more data than any other function."""
+    assert run("from handler.compact import handler\nseen = gc.isenabled()")
+
+
+def test_what_was_there_is_left_alone_elsewhere(run: Run) -> None:
+    """Where there is no init, as in the tests of a project, many environments may come and go."""
+    program = f"del sys.modules['awslambdaric']\n{INVOKE}\nhandler\nseen = gc.get_freeze_count()"
+    assert run(program) == 0
 
 
 def test_what_only_imports_the_package_collects_garbage(run: Run) -> None:
