@@ -28,15 +28,21 @@ NOTE = "note:here"
 
 
 class Credentials:
-    """Lambda's endpoint for credentials: new ones each time, that are good for ``minutes``."""
+    """Lambda's endpoint for credentials: new ones each time, that are good for ``minutes``.
 
-    def __init__(self, minutes: int) -> None:
+    The first ``failures`` times it has none.
+    """
+
+    def __init__(self, minutes: int, failures: int = 0) -> None:
         self.asked: list[str | None] = []
         endpoint = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 endpoint.asked.append(self.headers["Authorization"])
+                if len(endpoint.asked) <= failures:
+                    self.send_error(500)
+                    return
                 expires = datetime.now(UTC) + timedelta(minutes=minutes)
                 given = {
                     "AccessKeyId": "AKIA",
@@ -71,15 +77,15 @@ class Credentials:
 
 
 @pytest.fixture
-def make_credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Credentials]]:
+def make_credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Credentials]]:
     """A factory of endpoints; the variables have no credentials then."""
     made: list[Credentials] = []
 
-    def make(minutes: int) -> Credentials:
+    def make(*args: int) -> Credentials:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             monkeypatch.delenv(name)
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        made.append(Credentials(minutes))
+        made.append(Credentials(*args))
         return made[-1]
 
     yield make
@@ -117,7 +123,7 @@ def from_snapshot(make_handler: MakeHandler, s3: FaultyS3, credentials: Credenti
 def test_a_snapshot_holds_no_connection_and_no_credentials(
     make_handler: MakeHandler,
     make_s3: Callable[..., FaultyS3],
-    make_credentials: Callable[[int], Credentials],
+    make_credentials: Callable[..., Credentials],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -140,7 +146,7 @@ def test_a_snapshot_holds_no_connection_and_no_credentials(
 def test_credentials_are_used_until_they_expire(
     make_handler: MakeHandler,
     make_s3: Callable[..., FaultyS3],
-    make_credentials: Callable[[int], Credentials],
+    make_credentials: Callable[..., Credentials],
 ) -> None:
     """The endpoint is asked once as long as its answer is good."""
     credentials, s3 = make_credentials(60), make_s3()
@@ -156,7 +162,7 @@ def test_credentials_are_used_until_they_expire(
 def test_credentials_that_expired_are_asked_for_again(
     make_handler: MakeHandler,
     make_s3: Callable[..., FaultyS3],
-    make_credentials: Callable[[int], Credentials],
+    make_credentials: Callable[..., Credentials],
 ) -> None:
     """After a rest that outlived them, the next write has new ones."""
     credentials, s3 = make_credentials(-1), make_s3()
@@ -209,3 +215,25 @@ def test_the_first_connection_is_made_at_init(
     assert at_init == ["HEAD"]
     assert [request.method for request in s3.requests] == ["HEAD", "PUT"]
     assert len({request.connection for request in s3.requests}) == 1
+
+
+@pytest.mark.parametrize("failures", [0, 2])
+def test_credentials_are_asked_for_past_a_proxy_and_again(
+    make_handler: MakeHandler,
+    make_s3: Callable[..., FaultyS3],
+    make_credentials: Callable[..., Credentials],
+    monkeypatch: pytest.MonkeyPatch,
+    failures: int,
+) -> None:
+    """A proxy for what is outside does not get the token, and a failure of the endpoint passes."""
+    credentials, s3 = make_credentials(60, failures), make_s3()
+    handler = from_snapshot(make_handler, s3, credentials)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+
+    handler(ask("/run", NOTE), Context())
+
+    assert credentials.asked == [TOKEN] * (failures + 1)
+    assert [put.headers["x-amz-security-token"] for put in s3.requests] == [
+        f"session {failures + 1}"
+    ]
