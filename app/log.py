@@ -61,7 +61,7 @@ class JsonLines(LambdaPowertoolsFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as JSON without a newline in it, whatever its text contains."""
-        where = destination.get()
+        where = destination.get() or handler.default
         message = _message(record)
         # Most records have these alone, and to put them together takes a third of an encoder's
         # time.

@@ -494,6 +494,7 @@ def test_a_thread_without_context_logs_to_the_active_invocation(
 
     (record,) = cloud.records(context.aws_request_id)
     assert (record["message"], record["level"]) == ("from a thread", "WARNING")
+    assert record["request_id"] == context.aws_request_id
 
 
 def test_outside_an_invocation_records_go_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
