@@ -16,7 +16,7 @@ help: ## Show this list
 .venv/installed: requirements-dev.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is %s.%s; set PYTHON=" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
+	.venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
 	touch $@
 
 .PHONY: .venv
@@ -24,13 +24,13 @@ help: ## Show this list
 
 # What the benchmarks' peers and plots need beside it.
 .venv/bench: .venv/installed requirements-bench.txt
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-bench.txt
+	.venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --require-hashes -r requirements-bench.txt
 	touch $@
 
 # An environment of its own, because checkov holds other versions of what .venv has.
 .venv-checkov/installed: requirements-checkov.txt
 	$(PYTHON) -m venv .venv-checkov
-	.venv-checkov/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-checkov.txt
+	.venv-checkov/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --require-hashes -r requirements-checkov.txt
 	touch $@
 
 run: .venv ## Run the whole application on this machine (PORT=3000, ARGS="--respond before-tasks")
