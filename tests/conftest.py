@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Generator, Iterator
@@ -21,6 +22,10 @@ from local.runtime import Runtime
 
 # So that what their assertions compare is shown when one fails.
 pytest.register_assert_rewrite("expectations")
+
+# A shell has what it starts in the background ignore Ctrl-C, and so would all that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 REGION = "eu-central-1"
