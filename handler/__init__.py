@@ -1,3 +1,1 @@
 """What Lambda calls, and everything that is about Lambda, S3 and SQS."""
-
-from handler import startup as startup

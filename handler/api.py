@@ -6,6 +6,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from handler import startup  # noqa: F401 - it has a say in how FastAPI is imported
+
+# isort: split
 from mangum.types import ASGI, LambdaContext, Receive, Scope, Send
 
 from app.log import logger

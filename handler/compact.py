@@ -42,7 +42,7 @@ from mangum.types import LambdaContext
 
 from app import log
 from app.log import logger
-from handler import metrics, startup
+from handler import metrics
 from handler.compaction import Compaction, Tally
 from handler.errors import CompactionFailed, Conflict
 from handler.log_objects import LogObjects, hour_of, is_finished
@@ -122,9 +122,7 @@ class StandardOutput:
 
 def make_handler(settings: Settings | None = None, grace: timedelta = GRACE) -> Handler:
     """Return a compactor. Raises SettingsError, which ends init with its message."""
-    made = Compactor(settings or Settings.from_environ(os.environ), grace)
-    startup.done()
-    return made.handle
+    return Compactor(settings or Settings.from_environ(os.environ), grace).handle
 
 
 def __getattr__(name: str) -> Handler:

@@ -1,4 +1,4 @@
-"""What a first answer does not need, put off. Imported before everything else of this package.
+"""What a first answer does not need, put off. Imported first by what serves the application.
 
 FastAPI's models of OpenAPI take a third of its import, and serve /openapi.json alone. Pydantic
 builds a model's validator when it is first used if its configuration says ``defer_build``, and a

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote_plus
 
+from handler import startup  # noqa: F401 - it has a say in how FastAPI is imported
+
+# isort: split
 from aws_lambda_powertools.utilities.batch import (
     BatchProcessor,
     EventType,

@@ -98,7 +98,7 @@ def test_garbage_is_collected_after_init(run: Run) -> None:
     """Not while all is imported, and afterwards not among that."""
     during, after, frozen = run(
         f"""
-import handler
+import handler.startup
 during = gc.isenabled()
 {INVOKE}
 seen = [during, gc.isenabled(), gc.get_freeze_count()]
@@ -138,6 +138,12 @@ def test_the_compactor_collects_garbage(run: Run) -> None:
     assert run("from handler.compact import handler\nseen = gc.isenabled()")
 
 
+def test_the_compactor_imports_no_fastapi(run: Run) -> None:
+    """It serves no application; nor does what reads the log on this machine."""
+    program = "import handler.compact, local.logs\nhandler.compact.handler\n"
+    assert run(f"{program}seen = 'fastapi' in sys.modules") is False
+
+
 def test_what_was_there_is_left_alone_elsewhere(run: Run) -> None:
     """Where there is no init, as in the tests of a project, many environments may come and go."""
     program = f"del sys.modules['awslambdaric']\n{INVOKE}\nhandler\nseen = gc.get_freeze_count()"
@@ -146,7 +152,10 @@ def test_what_was_there_is_left_alone_elsewhere(run: Run) -> None:
 
 def test_what_only_imports_the_package_collects_garbage(run: Run) -> None:
     """Elsewhere than in a function there is no init whose end would switch it on again."""
-    assert run("del sys.modules['awslambdaric']\nimport handler\nseen = gc.isenabled()") is True
+    assert (
+        run("del sys.modules['awslambdaric']\nimport handler.startup\nseen = gc.isenabled()")
+        is True
+    )
 
 
 def test_a_module_that_cannot_be_loaded_says_why_each_time(tmp_path: Path, run: Run) -> None:
