@@ -14,7 +14,7 @@ from typing import Any
 from conftest import REGION, Cloud, Context
 from proxy_s3 import proxy_s3
 
-AGO = timedelta(hours=5)
+AGO = timedelta(hours=2)
 
 
 @dataclass
@@ -38,7 +38,7 @@ class LogBucket:
         return cls(made, [], made.environ, (datetime.now(UTC) - AGO).replace(minute=30))
 
     def log(self, *messages: str, at: datetime | None = None, request_id: str = "") -> str:
-        """Put the object of one invocation, five hours ago if nothing else is said."""
+        """Put the object of one invocation, two hours ago if nothing else is said."""
         at = at or self.when
         lines = [json.dumps({"timestamp": stamp(at), "message": each}) for each in messages]
         self.expected += messages

@@ -205,7 +205,7 @@ def test_a_reader_sees_each_record_once_while_a_compactor_runs(cloud: Cloud, tmp
 
 
 @pytest.mark.parametrize(
-    ("prepare", "since"), [(three_invocations, timedelta(hours=6)), (merge_some, timedelta(days=2))]
+    ("prepare", "since"), [(three_invocations, timedelta(hours=3)), (merge_some, timedelta(days=2))]
 )
 def test_a_compactor_can_do_all_its_work_while_a_reader_reads(
     cloud: Cloud, tmp: Any, prepare: Callable[[LogBucket], None], since: timedelta
