@@ -31,7 +31,7 @@ def log(cloud: Cloud, tmp: Any) -> LogBucket:
 
 
 def three_invocations(log: LogBucket) -> None:
-    """Log from three, five hours ago."""
+    """Log from three, two hours ago."""
     log.log("a", "b")
     log.log("c")
     log.log("d")

@@ -99,8 +99,8 @@ def test_a_time_can_be_said_in_either_way(log: LogBucket) -> None:
     local = when.astimezone(UTC) + timedelta(hours=2)
 
     assert messages(log, "--since", "1d") == ["0", "1", "2", "3", "4"]
-    assert messages(log, "--since", "1d", "--until", "3h") == ["0", "1", "2", "3", "4"]
-    assert messages(log, "--since", "3h") == []
+    assert messages(log, "--since", "1d", "--until", "1h") == ["0", "1", "2", "3", "4"]
+    assert messages(log, "--since", "1h") == []
     since = f"{when + timedelta(seconds=1):%Y-%m-%dT%H:%M:%S}"
     until = f"{local + timedelta(seconds=3):%Y-%m-%dT%H:%M:%S}+02:00"
     assert messages(log, "--since", since, "--until", until) == ["1", "2"]
