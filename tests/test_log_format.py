@@ -48,7 +48,7 @@ FORGERIES = [
     "%s %d %(message)s %",
     "\x1b[2J\x9b31m",
 ]
-examples = settings(deadline=None, max_examples=40)
+examples = settings(deadline=None, max_examples=25)
 many_examples = settings(deadline=None, max_examples=300)
 
 
