@@ -1,5 +1,6 @@
 """The Docker engine in whose containers `sam local` runs functions."""
 
+import contextlib
 import platform
 import subprocess
 
@@ -51,6 +52,18 @@ def addresses_of_host() -> tuple[str, str]:
     if not gateway:
         raise NoDocker("Docker's network `bridge` has no gateway")
     return gateway, gateway
+
+
+def remove_containers(variable: str) -> None:
+    """Remove the containers, ended ones too, that have `NAME=value` in their environment.
+
+    Raises NoDocker.
+    """
+    template = '{{range .Config.Env}}{{.}}{{"\\n"}}{{end}}'
+    for container in docker("ps", "--all", "--quiet").split():
+        with contextlib.suppress(NoDocker):  # which somebody else has removed meanwhile
+            if variable in docker("inspect", "--format", template, container).splitlines():
+                docker("rm", "--force", container)
 
 
 def provide(image: str) -> None:

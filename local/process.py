@@ -139,11 +139,11 @@ def _state(pid: int) -> str:
         return "S"  # gone, or not Linux: nothing to wait for
 
 
-def with_parent(signal_name: str = "KILL") -> list[str]:
+def with_parent() -> list[str]:
     """Return what goes before a command line, to have it end with this program.
 
-    However this program ends, SIGKILL too, the kernel then signals what it started. (Frozen
+    However this program ends, SIGKILL too, the kernel then kills what it started. (Frozen
     processes would otherwise stay for good.) Linux only, and only where util-linux is.
     """
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", signal_name] if setpriv else []
+    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []

@@ -21,8 +21,8 @@ from local.leave import leave
 from local.log_place import announced
 from local.log_place import local as local_log
 from local.log_tail import NewObjects
-from local.process import with_parent
 from local.runtime import Runtime
+from local.sam_guard import guarded
 from local.sandbox import Sandbox, sandbox
 from local.signals import on_signal
 from local.task_reader import TaskReader
@@ -74,16 +74,12 @@ def _run(port: int, folder: Path, terminal: Terminal, stop: threading.Event) -> 
             # It knows no JWT authorizers, nor that AWS::NoValue is none.
             "--disable-authorizer",
         )
-        with _worker(box, terminal):
-            process = subprocess.Popen(  # noqa: S603 - our own arguments
-                [*with_parent("TERM"), *command],  # it has containers to remove
-                env=box.sam_environ,
-                start_new_session=True,  # Ctrl-C in a terminal is for this process alone
-            )
+        with (
+            _worker(box, terminal),
+            guarded(box.endpoint_in_containers, command, box.sam_environ) as process,
+        ):
             _show(port, box, terminal, process, stop)
-            process.terminate()
-            status = process.wait()
-    return 0 if stop.is_set() else status
+    return 0 if stop.is_set() else process.returncode
 
 
 @contextmanager

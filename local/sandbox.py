@@ -19,7 +19,7 @@ class Sandbox:
         self.environ = moto.environ
         self.stack = stack.create(moto.environ)
         port = moto.endpoint.rpartition(":")[2]
-        self._in_containers = {**moto.environ, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}
+        self.endpoint_in_containers = f"http://{host}:{port}"
 
     @property
     def bucket(self) -> str:
@@ -34,8 +34,9 @@ class Sandbox:
 
     def template(self, built: Path, name: str) -> Path:
         """Write a copy of a built template as `name`, whose functions use what is here."""
+        environ = {**self.environ, "AWS_ENDPOINT_URL": self.endpoint_in_containers}
         functions = self.stack.functions.items()
-        variables = {key: {**each.environ, **self._in_containers} for key, each in functions}
+        variables = {key: {**each.environ, **environ} for key, each in functions}
         return sam_cli.adapt(built, name, variables)
 
 
