@@ -55,11 +55,7 @@ class Acceptance:
         self._new: list[str] = []
         self._scope = scope
         self._body = body
-        self._key: bytes | None = None
-        for name, value in scope.get("headers", ()):
-            if name == b"idempotency-key":
-                self._key = value
-                break
+        self._key: bytes | None = dict(scope.get("headers", ())).get(b"idempotency-key")
 
     async def prepare(self) -> None:
         """Look the request's key up, if it has one. Raises NotAccepted when the answer is given."""

@@ -128,6 +128,8 @@ class Environment:
         if self._notice is not None:
             log.logger.warning(self._notice)
             self._notice = None
+        if not self.left_running:
+            return
         self.left_running = [(request, run) for request, run in self.left_running if run.running]
         for request_id, run in self.left_running:
             log.logger.warning(

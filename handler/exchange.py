@@ -127,21 +127,21 @@ class Exchange:
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:
-        if self._start is None and message["type"] == "http.response.start":
+        kind = message["type"]
+        if self._start is None and kind == "http.response.start":
             self._start = message
-        elif (
-            self._start is not None
-            and self.response is None
-            and message["type"] == "http.response.body"
-        ):
+        elif self._start and self.response is None and kind == "http.response.body":
             self._chunks.append(bytes(message.get("body", b"")))
             if not message.get("more_body", False):
-                headers = [[k, _utf8(v)] for k, v in self._start.get("headers", ())]
+                headers = [
+                    [key, value if value.isascii() else _utf8(value)]
+                    for key, value in self._start.get("headers", ())
+                ]
                 self._respond(self._start["status"], headers, b"".join(self._chunks))
         else:
-            raise UnexpectedMessage(f"unexpected {message['type']}")
+            raise UnexpectedMessage(f"unexpected {kind}")
 
 
 def _utf8(value: bytes) -> bytes:
     # ASGI's header values are latin-1, Mangum decodes UTF-8, and Lambda's answer is JSON.
-    return value if value.isascii() else value.decode("latin-1").encode()
+    return value.decode("latin-1").encode()

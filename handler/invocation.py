@@ -105,9 +105,8 @@ class Invocation:
             log.logger.exception("the invocation did not end cleanly")
         finally:
             log.handler.default = None
-            self._environment.left_running.extend(
-                (self.request_id, run) for run in self.tasks.abandoned
-            )
+            for run in self.tasks.abandoned:
+                self._environment.left_running.append((self.request_id, run))
             self.ended()
 
     async def _flush(self) -> None:

@@ -35,6 +35,8 @@ class Strays:
 
     def left(self) -> set[asyncio.Future[Any]]:
         """Return what was made since, and is not done."""
+        if not self._running:
+            return set()
         # A copy first: a thread of the application's may make one meanwhile.
         return {task for task in self._running.copy() if not task.done()}
 

@@ -10,7 +10,7 @@ from benchmarks.peers import Peer
 
 # Of FastAPI + Mangum with lifespan off, for the same application and the same request. When the
 # path gets shorter, lower it: it is there to notice when the path gets longer.
-LIMIT = 1.0
+LIMIT = 0.98
 
 
 def ratio(count: Callable[[Peer], float]) -> float:
