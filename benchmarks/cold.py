@@ -16,7 +16,7 @@ from benchmarks.tls import certificate
 
 WALL, CPU, INIT, MEMORY = "wall ms", "CPU ms", "init wall ms", "peak MB"
 MEGABYTES = (512, 1024)
-NOT_HERE = (peers.CLIENT_PER_RECORD, peers.SAME_APP_BEFORE)
+NOT_HERE = (peers.DIRECT, peers.CLIENT_PER_RECORD, peers.SAME_APP_BEFORE)
 """What starts as another peer does."""
 FUNCTIONS = [each for each in peers.ALL if each not in NOT_HERE]
 SHARED_PEERS = (peers.MANGUM, peers.OBSERVED, peers.AFTER)

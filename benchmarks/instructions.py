@@ -33,7 +33,7 @@ from benchmarks.results import Table
 WARM_UP, COUNTED = 20, 50
 BYTECODE, MACHINE = "bytecode instructions", "machine instructions"
 CALLGRIND = ("valgrind", "--tool=callgrind", "--instr-atstart=no", "--callgrind-out-file=/dev/null")
-FUNCTIONS = (peers.MANGUM, peers.LIFESPAN_OFF, peers.SAME_APP)
+FUNCTIONS = (peers.MANGUM, peers.LIFESPAN_OFF, peers.DIRECT, peers.SAME_APP)
 
 
 class NotCountable(Exception):

@@ -18,7 +18,7 @@ from benchmarks.results import Table
 
 WALL, CPU, THREADS = "wall µs", "CPU µs", "new threads"
 BATCHES = 15
-FRAMEWORKS = (peers.MANGUM, peers.LIFESPAN_OFF, peers.SAME_APP)
+FRAMEWORKS = (peers.MANGUM, peers.LIFESPAN_OFF, peers.DIRECT, peers.SAME_APP)
 EVERYONE = (
     peers.BARE,
     peers.POWERTOOLS,

@@ -23,6 +23,7 @@ BARE = _peer("bare function", "bare")
 POWERTOOLS = _peer("Powertools HTTP resolver", "powertools")
 MANGUM = _peer("FastAPI + Mangum", "mangum_defaults")
 LIFESPAN_OFF = _peer("FastAPI + Mangum, lifespan off", "mangum_lifespan_off")
+DIRECT = _peer("FastAPI alone, on a loop that is kept", "direct")
 CLIENTS = _peer("... + boto3 S3 and SQS clients", "mangum_clients")
 OBSERVED = _peer("... + Powertools Logger, Tracer, Metrics", "mangum_observed")
 PUT_PER_RECORD = _peer("FastAPI + Mangum, put_object per record", "mangum_put_per_record")
@@ -42,6 +43,7 @@ ALL = (
     POWERTOOLS,
     MANGUM,
     LIFESPAN_OFF,
+    DIRECT,
     CLIENTS,
     OBSERVED,
     PUT_PER_RECORD,
