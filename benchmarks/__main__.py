@@ -20,6 +20,7 @@ from benchmarks import (
     bytecode,
     cold,
     endurance,
+    imports,
     instructions,
     log_path,
     report,
@@ -53,6 +54,7 @@ GROUPS: dict[str, dict[str, Measurement]] = {
         "cold": _times(cold.full, 20, 3),
         **{f"cold {megabytes}": _shared(megabytes) for megabytes in cold.MEGABYTES},
         "log path": _times(log_path.cold, 20, 3),
+        "imports": _times(imports.by_package, 5, 2),
     },
     "warm": {
         **{f"warm {case}": _warm(case) for case in warm.CASES},

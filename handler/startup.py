@@ -2,8 +2,9 @@
 
 FastAPI's models of OpenAPI take a third of its import, and serve /openapi.json alone. Pydantic
 builds a model's validator when it is first used if its configuration says ``defer_build``, and a
-configuration is inherited: so they are imported while BaseModel's says so. Models of the
-application are built at init as ever, where a mistake in one is seen.
+configuration is inherited: so they are imported while BaseModel's says so, and while to rebuild a
+model, which some of them ask for, is left to its first use too. Models of the application are built
+at init as ever, where a mistake in one is seen.
 
 With them FastAPI imports what validates addresses, which only a request with an address needs.
 
@@ -15,12 +16,14 @@ from __future__ import annotations
 import gc
 import sys
 from contextlib import ExitStack
+from typing import Any
 
 from pydantic import BaseModel
 
 from handler import lazily
 
 _imported = ExitStack()
+_rebuild = BaseModel.__dict__["model_rebuild"]
 
 
 def done() -> None:
@@ -29,6 +32,11 @@ def done() -> None:
     What runs next is the application's, and may make any amount of garbage.
     """
     _imported.close()
+
+
+def _rebuild_when_used(model: type[BaseModel], /, **how: Any) -> bool | None:
+    # Pydantic itself, when a model is used, says how.
+    return _rebuild.__get__(None, model)(**how) if how else None
 
 
 # Elsewhere than in a function, nobody would say when it is done.
@@ -40,7 +48,9 @@ if "awslambdaric" in sys.modules:
 if "fastapi" not in sys.modules:
     lazily.load("email_validator")
     BaseModel.model_config["defer_build"] = True
+    BaseModel.model_rebuild = classmethod(_rebuild_when_used)  # type: ignore[method-assign,assignment]
     try:
         import fastapi.openapi.models  # noqa: F401
     finally:
+        BaseModel.model_rebuild = _rebuild  # type: ignore[method-assign]
         del BaseModel.model_config["defer_build"]
