@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bytecode, cold, costs, cpu_time, peers, report
+from benchmarks import bytecode, cold, costs, cpu_time, imports, peers, report
 from benchmarks.__main__ import GROUPS, main
 from benchmarks.counting_s3 import CountingS3
 from benchmarks.driven import Driven
@@ -132,6 +132,22 @@ def test_a_module_without_bytecode_is_found(tmp_path: Path) -> None:
 
     with pytest.raises(bytecode.NotCompiled, match=r"uncompiled\.py"):
         bytecode.verify(peer, {"PYTHONPATH": str(tmp_path)}, tmp_path)
+
+
+def test_the_imports_of_a_peer_are_told_by_package() -> None:
+    """A package has time only where it is imported, and the rows add up to the last."""
+    table = imports.by_package(1)
+
+    columns = {
+        row: {name: each.median for name, each in table.rows[row].items()} for row in table.rows
+    }
+    ours, mangum = f"{peers.AFTER.name} ms", f"{peers.MANGUM.name} ms"
+    assert columns["handler"][ours] > 0
+    assert columns["handler"][mangum] == 0
+    assert columns["fastapi"][mangum] > 0
+    for name in (ours, mangum):
+        parts = [row[name] for label, row in columns.items() if label != imports.ALL]
+        assert sum(parts) == pytest.approx(columns[imports.ALL][name])
 
 
 def test_the_costs_in_the_readme_are_those_worked_out() -> None:
