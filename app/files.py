@@ -5,15 +5,14 @@ from __future__ import annotations
 import codecs
 import hashlib
 import re
-from collections.abc import AsyncIterator
-from contextvars import ContextVar
-from typing import Annotated, Any, BinaryIO, Protocol
+from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Query, UploadFile
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 
 from app.durable import durable, reserve_id
+from app.uploads import Uploads, uploads
 
 LARGEST_FILE = 4_500_000
 """Bytes in a request: what Lambda's 6 MB of payload hold, in base64 and with the form around it."""
@@ -26,25 +25,6 @@ router = APIRouter()
 
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-
-
-class Uploads(Protocol):
-    """Where uploaded files are kept, under ``uploads/{task id}/{safe file name}``."""
-
-    async def write(self, key: str, content: BinaryIO, size: int, media_type: str) -> None:
-        """Write a file. Raises Unavailable."""
-
-    async def find(self, task_id: str) -> tuple[str, int] | None:
-        """Return key and size of the upload with an id; None when there is none."""
-
-    async def presign(self, key: str, size: int, media_type: str) -> str:
-        """Return a URL that takes one PUT of exactly this many bytes of this media type."""
-
-    def read(self, key: str) -> AsyncIterator[bytes]:
-        """Read a file in chunks. Raises Unavailable."""
-
-
-uploads: ContextVar[Uploads | None] = ContextVar("uploads", default=None)
 
 
 class Accepted(BaseModel):

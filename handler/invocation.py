@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from app import background, files, log
+from app import background, log
 from app.background import Run, TaskRunner
+from app.uploads import uploads
 from handler import metrics
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Invocation:
         log.destination.set(self._spool)
         log.handler.default = self._spool
         background.runner.set(self.tasks)
-        files.uploads.set(self._environment.uploads)
+        uploads.set(self._environment.uploads)
         self._environment.strays.begin()
         self._environment.say_what_is_new()
         self._work = work

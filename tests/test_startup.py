@@ -67,6 +67,21 @@ seen = [before, answer["body"], OpenAPI.__pydantic_complete__]
     assert "/send-notification/{email}" in json.loads(answer)["paths"]
 
 
+def test_another_application_does_not_import_the_routes_of_this_one(run: Run) -> None:
+    """What serves any application has nothing of ``app.main``'s in it."""
+    assert (
+        run(
+            """
+from handler.api import make_handler
+from fastapi import FastAPI
+make_handler(FastAPI())
+seen = [name for name in sys.modules if name in ("app.main", "app.files", "app.tasks")]
+"""
+        )
+        == []
+    )
+
+
 def test_models_of_the_application_are_built_at_init(run: Run) -> None:
     """A mistake in one is an error of init, and no request waits for it."""
     assert run(
