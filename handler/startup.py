@@ -6,7 +6,9 @@ configuration is inherited: so they are imported while BaseModel's says so, and 
 model, which some of them ask for, is left to its first use too. Models of the application are built
 at init as ever, where a mistake in one is seen.
 
-With them FastAPI imports what validates addresses, which only a request with an address needs.
+With them FastAPI imports what validates addresses, which only a request with an address needs, and
+for the application's routes Pydantic's first version, which only an application that has models of
+it needs.
 
 The garbage collector looks through what is imported again and again, which is there to stay.
 """
@@ -20,7 +22,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from handler import lazily
+from handler import lazily, pydantic_v1
 
 _imported = ExitStack()
 _rebuild = BaseModel.__dict__["model_rebuild"]
@@ -47,6 +49,7 @@ if "awslambdaric" in sys.modules:
 
 if "fastapi" not in sys.modules:
     lazily.load("email_validator")
+    pydantic_v1.put_off()
     BaseModel.model_config["defer_build"] = True
     BaseModel.model_rebuild = classmethod(_rebuild_when_used)  # type: ignore[method-assign,assignment]
     try:

@@ -67,6 +67,44 @@ seen = [before, answer["body"], OpenAPI.__pydantic_complete__]
     assert "/send-notification/{email}" in json.loads(answer)["paths"]
 
 
+def test_the_first_version_of_pydantic_is_not_imported(run: Run) -> None:
+    """FastAPI asks whether a model of it is in use, which none is."""
+    assert run(f'{INVOKE}ask("http-api-health")\nseen = "pydantic.v1" in sys.modules') is False
+
+
+@pytest.mark.parametrize(
+    "imported",
+    [
+        "from pydantic.v1 import BaseModel",
+        "import pydantic.v1; BaseModel = pydantic.v1.BaseModel",
+        "from pydantic import v1; BaseModel = v1.BaseModel",
+        "import pydantic; BaseModel = pydantic.v1.BaseModel",
+    ],
+)
+def test_models_of_the_first_version_work_and_are_refused_as_ever(run: Run, imported: str) -> None:
+    """However an application imports it, it gets it; FastAPI refuses its models, and no others."""
+    assert run(
+        f"""
+from handler.api import make_handler
+from fastapi import FastAPI
+import pydantic
+app = FastAPI()
+class Second(pydantic.BaseModel):
+    number: int
+@app.get("/")
+def fine() -> Second: ...
+{imported}
+class First(BaseModel):
+    number: int
+try:
+    @app.get("/first")
+    def refused() -> First: ...
+except Exception as error:
+    seen = [First(number="7").number, BaseModel.__module__, type(error).__name__]
+"""
+    ) == [7, "pydantic.v1.main", "PydanticV1NotSupportedError"]
+
+
 def test_another_application_does_not_import_the_routes_of_this_one(run: Run) -> None:
     """What serves any application has nothing of ``app.main``'s in it."""
     assert (
