@@ -8,7 +8,7 @@ at init as ever, where a mistake in one is seen.
 
 With them FastAPI imports what validates addresses, which only a request with an address needs, and
 for the application's routes Pydantic's first version, which only an application that has models of
-it needs.
+it needs. What is imported with FastAPI imports some of the standard library that few requests use.
 
 The garbage collector looks through what is imported again and again, which is there to stay.
 """
@@ -23,6 +23,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from handler import lazily, pydantic_v1
+
+LAZY = ("email_validator", "calendar", "csv", "gzip", "html")
+"""What is imported whole (not ``from`` it) by what is imported at init, and not used there."""
 
 _imported = ExitStack()
 _rebuild = BaseModel.__dict__["model_rebuild"]
@@ -48,7 +51,8 @@ if "awslambdaric" in sys.modules:
     _imported.callback(gc.freeze)
 
 if "fastapi" not in sys.modules:
-    lazily.load("email_validator")
+    for name in LAZY:
+        lazily.load(name)
     pydantic_v1.put_off()
     BaseModel.model_config["defer_build"] = True
     BaseModel.model_rebuild = classmethod(_rebuild_when_used)  # type: ignore[method-assign,assignment]

@@ -147,6 +147,26 @@ seen = [before, [ask(name)["statusCode"] for name in
     assert statuses == [200, 200, 422]
 
 
+def test_parts_of_the_standard_library_are_loaded_when_they_are_used(run: Run) -> None:
+    """A first answer loads none of them, and each works."""
+    unused, used = run(
+        f"""
+before = set(sys.modules)
+{INVOKE}
+ask("http-api-health")
+parts = {{"calendar": "timegm", "csv": "reader", "gzip": "compress", "html": "escape"}}
+unused = [name for name in parts if name in before or parts[name] not in vars(sys.modules[name])]
+import calendar, csv, gzip, html
+used = [calendar.timegm((1970, 1, 2, 0, 0, 0)), list(csv.reader(["a,b"])),
+    gzip.decompress(gzip.compress(b"c")).decode(), html.escape("<")]
+seen = [unused, used]
+"""
+    )
+
+    assert unused == ["calendar", "csv", "gzip", "html"]
+    assert used == [86400, [["a", "b"]], "c", "&lt;"]
+
+
 def test_garbage_is_collected_after_init(run: Run) -> None:
     """Not while all is imported, and afterwards not among that."""
     during, after, frozen = run(
