@@ -67,6 +67,36 @@ seen = [before, answer["body"], OpenAPI.__pydantic_complete__]
     assert "/send-notification/{email}" in json.loads(answer)["paths"]
 
 
+def test_a_model_of_openapi_can_be_used_by_itself(run: Run) -> None:
+    """As applications do that describe their responses, and with all that it refers to."""
+    assert run(
+        """
+import handler.startup
+from fastapi.openapi.models import Operation, Schema
+schema = Schema.model_validate({"items": {"properties": {"a": {"type": "string"}}}})
+seen = [schema.items.properties["a"].type, Operation(responses={"200": {"description": "ok"}})
+    .responses["200"].description]
+"""
+    ) == ["string", "ok"]
+
+
+def test_models_are_rebuilt_by_the_application_at_once(run: Run) -> None:
+    """What FastAPI's are spared, those of the application are not."""
+    assert run(
+        """
+import handler.startup
+from pydantic import BaseModel
+class Outer(BaseModel):
+    inner: "Inner"
+class Inner(BaseModel):
+    number: int
+before = Outer.__pydantic_complete__
+Outer.model_rebuild()
+seen = [before, Outer.__pydantic_complete__]
+"""
+    ) == [False, True]
+
+
 def test_the_first_version_of_pydantic_is_not_imported(run: Run) -> None:
     """FastAPI asks whether a model of it is in use, which none is."""
     assert run(f'{INVOKE}ask("http-api-health")\nseen = "pydantic.v1" in sys.modules') is False
