@@ -24,7 +24,7 @@ from pydantic import BaseModel
 
 from handler import lazily, pydantic_v1
 
-LAZY = ("email_validator", "calendar", "csv", "gzip", "html")
+LAZY = ("email_validator", "bz2", "calendar", "csv", "gzip", "html", "locale", "lzma")
 """What is imported whole (not ``from`` it) by what is imported at init, and not used there."""
 
 _imported = ExitStack()

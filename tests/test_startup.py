@@ -179,22 +179,25 @@ seen = [before, [ask(name)["statusCode"] for name in
 
 def test_parts_of_the_standard_library_are_loaded_when_they_are_used(run: Run) -> None:
     """A first answer loads none of them, and each works."""
-    unused, used = run(
+    loaded, used = run(
         f"""
 before = set(sys.modules)
 {INVOKE}
 ask("http-api-health")
-parts = {{"calendar": "timegm", "csv": "reader", "gzip": "compress", "html": "escape"}}
-unused = [name for name in parts if name in before or parts[name] not in vars(sys.modules[name])]
-import calendar, csv, gzip, html
-used = [calendar.timegm((1970, 1, 2, 0, 0, 0)), list(csv.reader(["a,b"])),
-    gzip.decompress(gzip.compress(b"c")).decode(), html.escape("<")]
-seen = [unused, used]
+parts = {{"bz2": "compress", "calendar": "timegm", "csv": "reader", "gzip": "compress",
+    "html": "escape", "locale": "getencoding", "lzma": "compress"}}
+loaded = [name for name in parts if name not in before and parts[name] in vars(sys.modules[name])]
+import bz2, calendar, csv, gzip, html, locale, lzma, shutil
+used = [calendar.timegm((1970, 1, 2, 0, 0, 0)), list(csv.reader(["a,b"])), html.escape("<"),
+    isinstance(locale.getencoding(), str),
+    [module.decompress(module.compress(b"c")).decode() for module in (bz2, gzip, lzma)],
+    {{"bztar", "xztar"}} <= {{name for name, _ in shutil.get_archive_formats()}}]
+seen = [loaded, used]
 """
     )
 
-    assert unused == ["calendar", "csv", "gzip", "html"]
-    assert used == [86400, [["a", "b"]], "c", "&lt;"]
+    assert loaded == []
+    assert used == [86400, [["a", "b"]], "&lt;", True, ["c", "c", "c"], True]
 
 
 def test_garbage_is_collected_after_init(run: Run) -> None:
