@@ -12,7 +12,7 @@ from mangum.types import ASGI, LambdaContext
 
 from app import log, mail, seam
 from app.background import Run
-from handler import startup
+from handler import garbage
 from handler.invocation import Invocation, Work
 from handler.ledger import Ledger
 from handler.lifespan import Lifespan
@@ -63,7 +63,7 @@ class Environment:
         self._closing = False
         self._failure: BaseException | None = None
         _take_over_the_root_logger()
-        startup.done()
+        garbage.done()
         self._root = self.loop.create_task(self._live(), name="root")
         self._run_loop()
         if self._failure is not None:

@@ -9,17 +9,16 @@ at init as ever, where a mistake in one is seen.
 With them FastAPI imports what validates addresses, which only a request with an address needs, and
 for the application's routes Pydantic's first version, which only an application that has models of
 it needs. What is imported with FastAPI imports some of the standard library that few requests use.
-
-The garbage collector looks through what is imported again and again, which is there to stay.
 """
 
 from __future__ import annotations
 
-import gc
 import sys
-from contextlib import ExitStack
 from typing import Any
 
+from handler import garbage  # noqa: F401 - first, since Pydantic is much of what is imported
+
+# isort: split
 from pydantic import BaseModel
 
 from handler import lazily, pydantic_v1
@@ -27,28 +26,13 @@ from handler import lazily, pydantic_v1
 LAZY = ("email_validator", "bz2", "calendar", "csv", "gzip", "html", "locale", "lzma")
 """What is imported whole (not ``from`` it) by what is imported at init, and not used there."""
 
-_imported = ExitStack()
 _rebuild = BaseModel.__dict__["model_rebuild"]
-
-
-def done() -> None:
-    """Collect garbage from now on, and not among what is there: all is imported.
-
-    What runs next is the application's, and may make any amount of garbage.
-    """
-    _imported.close()
 
 
 def _rebuild_when_used(model: type[BaseModel], /, **how: Any) -> bool | None:
     # Pydantic itself, when a model is used, says how.
     return _rebuild.__get__(None, model)(**how) if how else None
 
-
-# Elsewhere than in a function, nobody would say when it is done.
-if "awslambdaric" in sys.modules:
-    gc.disable()
-    _imported.callback(gc.enable)
-    _imported.callback(gc.freeze)
 
 if "fastapi" not in sys.modules:
     for name in LAZY:
