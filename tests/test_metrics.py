@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from conftest import Cloud, Context
+from fastapi import BackgroundTasks, FastAPI
 from function import app, ask
 
 Handler = Callable[[Any, Any], dict[str, Any]]
@@ -69,6 +70,29 @@ def test_namespace_and_service_are_those_of_the_settings(
     assert directive["Namespace"] == "me"
     assert directive["Dimensions"] == [["service"]]
     assert blob["service"] == "shop"
+
+
+def test_a_blob_is_json_whatever_its_text_contains(
+    make_handler: Callable[..., Handler], capsys: pytest.CaptureFixture[str], context: Context
+) -> None:
+    """A service, a namespace and a task may be called anything."""
+    name = 'the "\\shop\n\u2028'
+
+    def odd() -> None: ...
+
+    odd.__qualname__ = name
+    application = FastAPI()
+
+    @application.get("/")
+    async def add(tasks: BackgroundTasks) -> None:
+        tasks.add_task(odd)
+
+    make_handler(application, service=name, metrics_namespace=name)(ask("/"), context)
+
+    (blob,) = blobs(capsys.readouterr().out)
+    assert blob["service"] == name
+    assert blob["_aws"]["CloudWatchMetrics"][0]["Namespace"] == name
+    assert blob["tasks"][0]["task"] == f"test_metrics.{name}"
 
 
 def test_an_invocation_with_nothing_to_count_prints_nothing(
