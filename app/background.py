@@ -76,20 +76,19 @@ class TaskRunner:
             self._end(run, "not started", "no time was left before the deadline")
             return run
         started = time.perf_counter()
-        run.future = asyncio.ensure_future(_contain(task, run))
         try:
-            done, _ = await asyncio.wait((run.future,), timeout=limit)
+            if task.is_async:
+                await _run_on_the_loop(task, run, limit)
+            else:
+                await _run_in_a_thread(task, run, limit)
         except asyncio.CancelledError:
             with anyio.CancelScope(shield=True):
-                await self._stop(run.future, run, started, "its request was cancelled")
+                await self._stop(run, started, "its request was cancelled")
             raise
-        if not done:
-            await self._stop(run.future, run, started, f"it was not done after {limit:.3f} s")
-        elif not run.ended:
-            # No thread could be started, or somebody cancelled the task from outside.
-            cancelled = run.future.cancelled()
-            run.error = asyncio.CancelledError() if cancelled else run.future.exception()
+        if run.error is not None and not run.started:
             self._end(run, "failed", f"it could not be run: {run.error!r}")
+        elif not run.ended:
+            await self._stop(run, started, f"it was not done after {limit:.3f} s")
         elif run.error is not None:
             self._end(run, "failed", repr(run.error), time.perf_counter() - started)
         else:
@@ -105,11 +104,10 @@ class TaskRunner:
         limit = min(own, self.deadline - asyncio.get_running_loop().time())
         return None if limit == math.inf else limit
 
-    async def _stop(
-        self, running: asyncio.Future[None], run: Run, started: float, reason: str
-    ) -> None:
-        running.cancel()
-        await asyncio.wait((running,), timeout=self.clean_up)
+    async def _stop(self, run: Run, started: float, reason: str) -> None:
+        if run.future is not None:
+            run.future.cancel()
+            await asyncio.wait((run.future,), timeout=self.clean_up)
         seconds = time.perf_counter() - started
         if not run.started:
             self._end(run, "not started", f"no thread became free and {reason}")
@@ -140,21 +138,52 @@ class TaskRunner:
             logger.error("background task %s: %s", status, reason, extra=extra, exc_info=exc_info)
 
 
-async def _contain(task: BackgroundTask, run: Run) -> None:
-    # SystemExit and KeyboardInterrupt, let through, would stop the event loop and with it the
-    # execution environment; so everything ends here.
-    if not task.is_async:
-        await anyio.to_thread.run_sync(_contain_sync, task, run, abandon_on_cancel=True)
-        return
+async def _run_on_the_loop(task: BackgroundTask, run: Run, limit: float | None) -> None:
+    # In a task of its own: it keeps its context variables and its cancellation to itself, and can
+    # be left behind. It wakes this one itself: ``asyncio.wait`` would take a turn of the loop more.
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    # Not by the loop's create_task, which is for what the application starts.
+    run.future = asyncio.Task(_contain_async(task, run, wake), loop=loop)
+    run.future.add_done_callback(wake)  # of one that is cancelled before it has begun
+    timer = None if limit is None else loop.call_later(limit, wake)
+    try:
+        await waiter
+    finally:
+        if timer is not None:
+            timer.cancel()
+    if run.future.cancelled():
+        run.error = asyncio.CancelledError()
+
+
+async def _run_in_a_thread(task: BackgroundTask, run: Run, limit: float | None) -> None:
+    try:
+        with anyio.move_on_after(limit):
+            await anyio.to_thread.run_sync(_contain, task, run, abandon_on_cancel=True)
+    except Exception as error:  # noqa: BLE001 - no thread could be started
+        run.error = error
+
+
+# SystemExit and KeyboardInterrupt, let through, would stop the event loop and with it the execution
+# environment; so everything ends in these two.
+
+
+async def _contain_async(task: BackgroundTask, run: Run, wake: Callable[[], None]) -> None:
     run.started = True
     try:
         run.result = await task.func(*task.args, **task.kwargs)
     except BaseException as error:  # noqa: BLE001
         run.error = error
     run.ended = True
+    wake()
 
 
-def _contain_sync(task: BackgroundTask, run: Run) -> None:
+def _contain(task: BackgroundTask, run: Run) -> None:
     run.started = True
     try:
         run.result = task.func(*task.args, **task.kwargs)

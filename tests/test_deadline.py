@@ -1,11 +1,15 @@
 """Promise 3: tasks get a deadline that leaves time to record and flush."""
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio import from_thread
 from conftest import Cloud, Context
+from fastapi import BackgroundTasks, FastAPI
 from function import app, ask
 
 from app.background import time_limit
@@ -48,6 +52,31 @@ def test_a_plain_task_is_abandoned_at_the_deadline(
 
     assert cloud.outcomes(context.aws_request_id) == [("block", "timed out")]
     assert "abandoned" in cloud.messages(context.aws_request_id)[0]
+
+
+def test_a_plain_task_can_ask_whether_its_time_is_up(make_handler: Callable[..., Handler]) -> None:
+    """AnyIO tells it, as it does in a sync endpoint: its thread need not run on."""
+    stopped, over = threading.Event(), threading.Event()
+    app = FastAPI()
+
+    @time_limit(0.2)
+    def work() -> None:
+        try:
+            while not over.wait(0.01):
+                from_thread.check_cancelled()
+        except asyncio.CancelledError:
+            stopped.set()
+            raise
+
+    @app.get("/")
+    async def add(tasks: BackgroundTasks) -> None:
+        tasks.add_task(work)
+
+    make_handler(app)(ask("/"), Context())
+    asked = stopped.wait(5)
+    over.set()
+
+    assert asked
 
 
 def test_the_next_invocation_records_a_thread_that_still_runs(

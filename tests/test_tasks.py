@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import functools
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Annotated, Any
 
@@ -282,6 +283,25 @@ def test_context_variables_of_the_request_are_visible_in_its_tasks(
     assert cloud.messages(second.aws_request_id) == ["plain nobody nobody", "async nobody nobody"]
 
 
+def test_context_variables_of_a_task_stay_there(
+    make_handler: MakeHandler, cloud: Cloud, context: Context
+) -> None:
+    """What one task sets, plain or async, no task after it sees."""
+    tenant = contextvars.ContextVar("tenant", default="nobody")
+
+    def switch(to: str) -> None:
+        logger.info("was %s", tenant.get())
+        tenant.set(to)
+
+    async def aswitch(to: str) -> None:
+        switch(to)
+
+    tasks = [(aswitch, "acme"), (switch, "initech"), (aswitch, "hooli")]
+    make_handler(app_with(*tasks))(ask("/"), context)
+
+    assert cloud.messages(context.aws_request_id) == ["was nobody"] * 3
+
+
 def test_partials_and_callable_objects_are_named(
     make_handler: MakeHandler, cloud: Cloud, context: Context
 ) -> None:
@@ -332,11 +352,28 @@ def test_under_uvicorn_tasks_are_isolated_too(caplog: pytest.LogCaptureFixture) 
     ]
 
 
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """What a plain task waits for; set at the end, so that no thread is left over."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
 def test_a_middleware_that_times_out_leaves_no_task_without_its_outcome(
-    make_handler: MakeHandler, cloud: Cloud, context: Context
+    make_handler: MakeHandler, cloud: Cloud, context: Context, gate: threading.Event, kind: str
 ) -> None:
     """The task that was running is recorded as timed out, the next one as not started."""
-    app = app_with((asyncio.sleep, 60), (note, "never"))
+
+    def wait() -> None:
+        gate.wait(60)
+
+    async def await_() -> None:
+        await asyncio.sleep(60)
+
+    running = wait if kind == "plain" else await_
+    app = app_with((running,), (note, "never"))
 
     class Impatient:
         def __init__(self, app: Any) -> None:
@@ -351,9 +388,40 @@ def test_a_middleware_that_times_out_leaves_no_task_without_its_outcome(
 
     assert answer["statusCode"] == 200
     assert cloud.outcomes(context.aws_request_id) == [
-        ("sleep", "timed out"),
+        (running.__name__, "timed out"),
         ("note", "not started"),
     ]
+
+
+@pytest.mark.parametrize("when", ["before it begins", "while it runs"])
+def test_a_task_that_somebody_cancels_has_failed(
+    make_handler: MakeHandler, cloud: Cloud, context: Context, when: str
+) -> None:
+    """Nothing waits for it any longer, and the next one runs."""
+    app = FastAPI()
+
+    @app.get("/")
+    async def add(tasks: BackgroundTasks) -> None:
+        mine = asyncio.all_tasks()
+
+        def cancel() -> None:
+            (task,) = asyncio.all_tasks() - mine
+            task.cancel()
+
+        loop = asyncio.get_running_loop()
+        tasks.add_task(asyncio.sleep, 60)
+        tasks.add_task(note, "after")
+        if when == "while it runs":
+            loop.call_later(0.1, cancel)
+        else:
+            loop.call_soon(cancel)
+
+    make_handler(app)(ask("/"), context)
+
+    failure, after = cloud.records(context.aws_request_id)
+    assert (failure["task"], failure["status"]) == ("asyncio.tasks.sleep", "failed")
+    assert failure["exception_name"] == "CancelledError"
+    assert after["message"] == "after"
 
 
 def test_a_task_for_which_no_thread_can_be_started_has_failed(
