@@ -100,7 +100,7 @@ def _print(settings: Settings, request_id: str, values: Sequence[Value], tasks: 
 @lru_cache
 def _directive(namespace: str, metrics: tuple[tuple[str, str], ...]) -> str:
     # By the "Embedded metric format specification" in the CloudWatch user guide. Powertools'
-    # Metrics print the same, and take ten times as long to do it, which each request would pay.
+    # Metrics print the same, and take several times as long to do it, which each request would pay.
     directive = {
         "Namespace": namespace,
         "Dimensions": [["service"]],
