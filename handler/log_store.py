@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import mmap
 import sys
+from io import BytesIO
+from mmap import mmap
 
 from app.log import logger
 from handler import spool
@@ -44,7 +45,7 @@ class LogStore:
                 await self._ship(spool.key(self._prefix, path), content, deadline)
             path.unlink(missing_ok=True)
 
-    async def _ship(self, key: str, body: mmap.mmap, deadline: float) -> bool:
+    async def _ship(self, key: str, body: bytes | mmap, deadline: float) -> bool:
         try:
             await self._store.put(key, body, deadline, content_type="application/x-ndjson")
         except Exception as error:  # noqa: BLE001 - whatever it is, the records are not to be lost
@@ -54,7 +55,7 @@ class LogStore:
         return True
 
 
-def _print(body: mmap.mmap) -> None:
-    for line in iter(body.readline, b""):
+def _print(body: bytes | mmap) -> None:
+    for line in BytesIO(body) if isinstance(body, bytes) else iter(body.readline, b""):
         sys.stdout.write(line.decode())
     sys.stdout.flush()

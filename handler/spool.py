@@ -21,6 +21,8 @@ from typing import BinaryIO
 
 _UNSAFE_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
 _LONGEST_ID = 128
+_MAPPED_BYTES = 65_536
+"""From here on a spool is mapped. To map a smaller one takes longer than to read it."""
 
 
 class Spool:
@@ -71,12 +73,14 @@ class Spool:
         with self._lock:
             self._closed = True
 
-    def content(self) -> mmap.mmap:
-        """Return the records: mapped, so that the memory they take does not grow with them.
+    def content(self) -> bytes | mmap.mmap:
+        """Return the records: many are mapped, so that the memory they take does not grow.
 
         By descriptor, since the application may have cleaned the folder meanwhile.
         """
         assert self._descriptor is not None  # noqa: S101 - there are records
+        if self._size < _MAPPED_BYTES:
+            return os.pread(self._descriptor, self._size, 0)
         return _map(self._descriptor)
 
     def remove(self) -> None:
