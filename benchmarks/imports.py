@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import tempfile
 
 from benchmarks import peers
 from benchmarks.peers import Peer
-from benchmarks.processes import ROOT, on, reserved_core
+from benchmarks.processes import ROOT, environ, on, reserved_core
 from benchmarks.results import Table
 
 FUNCTIONS = (peers.MANGUM, peers.OBSERVED, peers.AFTER)
@@ -25,6 +24,8 @@ getattr(importlib.import_module({!r}), {!r})
 import os
 os._exit(0)
 """
+# Nobody listens there: what connects at init gives up at once.
+NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
 _LINE = re.compile(r"import time:\s+(\d+) \|\s+\d+ \| \s*(\S+)")
 
 
@@ -72,19 +73,7 @@ def _run(peer: Peer) -> dict[str, float]:
     ):
         ended = subprocess.run(  # noqa: S603 - our own
             [sys.executable, "-X", "importtime", "-c", IMPORT.format(module, attribute)],
-            env={
-                "PATH": os.environ.get("PATH", ""),
-                "PYTHONPATH": str(ROOT),
-                "TMPDIR": folder,
-                "BUCKET": "benchmark",
-                "AWS_REGION": "eu-central-1",
-                "AWS_DEFAULT_REGION": "eu-central-1",
-                "AWS_ACCESS_KEY_ID": "benchmark",
-                "AWS_SECRET_ACCESS_KEY": "benchmark",
-                # Nobody listens there, and nothing is asked for.
-                "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
-                **peer.environ,
-            },
+            env={**environ(folder), **NOWHERE, **peer.environ},
             cwd=ROOT,
             stderr=subprocess.PIPE,
             text=True,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 
-from benchmarks.processes import ROOT, on, reserved_core
+from benchmarks.processes import ROOT, environ, on, reserved_core
 from benchmarks.results import Table
 
 WALL, CPU = "wall ms", "CPU ms"
@@ -42,31 +41,19 @@ def cold(runs: int) -> Table:
         [f"{runs} fresh processes each, in turn, which have awslambdaric, FastAPI and Mangum."],
     )
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder, reserved_core() as core:
-        environ = {
-            "PATH": os.environ.get("PATH", ""),
-            "PYTHONPATH": str(ROOT),
-            "TMPDIR": folder,
-            "BUCKET": "benchmark",
-            "AWS_REGION": "eu-central-1",
-            "AWS_DEFAULT_REGION": "eu-central-1",
-            "AWS_ACCESS_KEY_ID": "benchmark",
-            "AWS_SECRET_ACCESS_KEY": "benchmark",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        }
         for _ in range(runs):
             for row, path in PATHS.items():
-                wall, cpu = _run(path, environ, core)
+                wall, cpu = _run(path, environ(folder), core)
                 table.add(row, WALL, wall * 1000)
                 table.add(row, CPU, cpu * 1000)
     return table
 
 
-def _run(path: str, environ: dict[str, str], core: int) -> tuple[float, float]:
+def _run(path: str, variables: dict[str, str], core: int) -> tuple[float, float]:
     with on(core):
         process = subprocess.Popen(  # noqa: S603 - our own
             [sys.executable, "-c", MEASURE.format(path=path)],
-            env=environ,
+            env=variables,
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,

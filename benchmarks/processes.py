@@ -14,6 +14,22 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 
 
+def environ(folder: str) -> dict[str, str]:
+    """Return an environment for a function's code, alike on every machine."""
+    return {
+        "PATH": os.environ.get("PATH", ""),
+        "PYTHONPATH": str(ROOT),
+        "TMPDIR": folder,
+        "BUCKET": "benchmark",
+        "AWS_REGION": "eu-central-1",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_ACCESS_KEY_ID": "benchmark",
+        "AWS_SECRET_ACCESS_KEY": "benchmark",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+
+
 def end_group(process: subprocess.Popen[Any]) -> None:
     """Kill a process that was started in a session of its own, and what it started."""
     with contextlib.suppress(ProcessLookupError):
