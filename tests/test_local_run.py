@@ -190,6 +190,15 @@ def test_not_even_sigkill_leaves_a_process(run: Run) -> None:
     pytest.fail(f"still running: {children}")
 
 
+def test_signals_that_come_together_end_it_once(run: Run) -> None:
+    """Ctrl-C and a terminal that is closed at the same time are no traceback."""
+    run.process.send_signal(signal.SIGSTOP)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        run.process.send_signal(number)
+
+    assert run.end(signal.SIGCONT) == (0, "")
+
+
 def test_a_signal_at_the_start_ends_everything() -> None:
     """Ctrl-C while things are still being made is no traceback either."""
     run = Run()
